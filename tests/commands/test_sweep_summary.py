@@ -148,8 +148,8 @@ def test_what_cannot_be_left_for_the_table_is_said_at_once(tmp_path: Path, monke
     monkeypatch.setattr(sweep_results, "write_result", full)
     monkeypatch.setattr(sweep_results, "run_folder", lambda: tmp_path)
     monkeypatch.setattr(HydraConfig, "get", lambda: OmegaConf.create({"job": {"num": 3}}))
-    sweep_results.write_end(sweep_results.FAILED, "the disk is full")
-    sweep_results.write_end(sweep_results.STOPPED, "Cluster 1: …\nCluster 2: …")
+    sweep_results.write_outcome(sweep_results.FAILED, "the disk is full")
+    sweep_results.write_outcome(sweep_results.STOPPED, "Cluster 1: …\nCluster 2: …")
     assert capsys.readouterr().err == (
         "run 3 failed: the disk is full\nrun 3 stopped by fail_if:\n  Cluster 1: …\n  Cluster 2: …\n"
     )

@@ -100,7 +100,7 @@ def test_a_job_ends_with_the_sentence_as_it_was_made(mode, error, monkeypatch, t
     """A command that it quotes can be typed again; the settings of another folder are those of a run and of a sweep."""
     monkeypatch.setattr(HydraConfig, "get", lambda: OmegaConf.create({"mode": mode}))
     monkeypatch.setattr(job_errors, "has_begun", lambda: True)
-    monkeypatch.setattr(job_errors, "write_end", Mock())
+    monkeypatch.setattr(job_errors, "write_outcome", Mock())
     quoting = "its command was `python discover.py hydra.run.dir=mine`"
     with pytest.raises(error) as failed, job_errors.errors_as_sentences("discover"):
         raise ValueError(quoting)

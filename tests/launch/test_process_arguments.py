@@ -8,7 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from weakspot.launch.process_arguments import own_arguments
+from weakspot.launch.process_arguments import arguments_of_sweep_job
 
 
 def test_a_job_of_a_sweep_has_arguments_and_a_folder_of_its_own_while_it_runs(monkeypatch):
@@ -29,7 +29,7 @@ def test_a_job_of_a_sweep_has_arguments_and_a_folder_of_its_own_while_it_runs(mo
     typed = ["train.py", "-m", "--config-dir", "of mine", "seed=1,2"]
     monkeypatch.setattr(HydraConfig, "get", lambda: config)
     monkeypatch.setattr(sys, "argv", typed)
-    with own_arguments():
+    with arguments_of_sweep_job():
         assert (sys.argv, config.run.dir) == (
             ["train.py", "--config-dir=/of mine", "seed=1"],
             "swept/0",

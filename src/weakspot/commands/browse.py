@@ -25,8 +25,11 @@ def main(cfg: DictConfig, folder: Path) -> None:
     """Serve the explorer, or the page of one tree, until it is interrupted."""
     import webbrowser
 
-    there = any(Path(name).is_dir() for name in cfg.folders)
-    source = cfg.tree or f"runs under {', '.join(cfg.folders)}{'' if there else ' (no such folder yet)'}"
+    any_folder_exists = any(Path(name).is_dir() for name in cfg.folders)
+    source = (
+        cfg.tree
+        or f"runs under {', '.join(cfg.folders)}{'' if any_folder_exists else ' (no such folder yet)'}"
+    )
     with open_server(cfg) as server:
         log_on_main(f"{source} → {server.address} (Ctrl+C ends)")
         if cfg.open:

@@ -54,7 +54,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     check_run_outputs(cfg)
     check_seeds_and_stability(cfg)
     method: Method = build(cfg.method, kind=Method)()
-    check_word(HydraConfig.get().runtime.choices["method"], cfg.method._target_, method)
+    check_method_word(HydraConfig.get().runtime.choices["method"], cfg.method._target_, method)
     check_sharded_search(method, cfg.stability, typed_command().removeprefix("python "))
     if cfg.tree:
         report_tree_file(cfg, folder, method)
@@ -70,7 +70,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
         discover_in_model(cfg, folder, method)
 
 
-def check_word(word: str, target: str, method: Method) -> None:
+def check_method_word(word: str, target: str, method: Method) -> None:
     """Check that a plug-in's class has the `word` by which it was chosen, because its saved slices are applied by it.
 
     Raises:

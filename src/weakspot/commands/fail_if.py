@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from weakspot.commands.run_logging import log_on_main, typed_command
 from weakspot.launch.job_errors import job_error
-from weakspot.launch.sweep_results import STOPPED, write_end
+from weakspot.launch.sweep_results import STOPPED, write_outcome
 
 if TYPE_CHECKING:
     from weakspot.findings import Findings
@@ -116,7 +116,7 @@ def end_if_failed(fail_if: FailIf, failures: list[str]) -> None:
     """End the run with exit code 3 if there are failures; otherwise log that it has passed."""
     if failures:
         lines = "\n".join(failures)
-        write_end(STOPPED, lines)
+        write_outcome(STOPPED, lines)
         raise job_error("fail_if:\n" + indent(lines, "  "), _EXIT_CODE)
     if fail_if.is_set:
         log_on_main(fail_if.describe_pass())

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from weakspot.config.schemas import BrowseConfig
-from weakspot.launch.sweep_results import FAILED, INTERRUPTED, RESULT, STOPPED, print_end, read_result
+from weakspot.launch.sweep_results import FAILED, INTERRUPTED, RESULT, STOPPED, print_outcome, read_result
 from weakspot.launch.sweeps import Sweep, SweepRun
 from weakspot.legible import printable
 
@@ -36,8 +36,8 @@ def print_sweep_summary(sweep: Sweep) -> None:
     output_console().print(Group(Text(printable(where)), _table(sweep, runs, settings, ends)))
     for run, words, end in zip(runs, settings, ends, strict=True):
         which = f"run {run.name}" + (f" ({words})" if words and len(runs) > 1 else "")
-        for how in end.keys() & {FAILED, STOPPED}:
-            print_end(which, how, end[how])
+        for outcome in end.keys() & {FAILED, STOPPED}:
+            print_outcome(which, outcome, end[outcome])
 
 
 def _different_settings(runs: Sequence[SweepRun]) -> list[str]:
@@ -111,4 +111,4 @@ def _end(run: SweepRun, sweep: Sweep) -> dict[str, str]:
     if not sweep.has_written(run.folder / RESULT):
         return {_NOT_FINISHED: ""}
     result = read_result(run.folder)
-    return {how: str(result[how]) for how in (FAILED, STOPPED, INTERRUPTED) if how in result}
+    return {outcome: str(result[outcome]) for outcome in (FAILED, STOPPED, INTERRUPTED) if outcome in result}

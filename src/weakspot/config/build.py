@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from weakspot.arguments import check_arguments
 from weakspot.config.schemas import DATASET
 
-_PREFERENCES = DATASET.keys() - {"_target_", "root"}
+_SETTINGS_READ_BY_OTHERS = DATASET.keys() - {"_target_", "root"}
 """Settings of a dataset that its class does not take: methods and models read them through `${preferred:…}`, and the
 tests and descriptions of slices read `group` and `hide`."""
 
@@ -98,7 +98,9 @@ def import_target(target: str, key: str) -> Callable[..., Any]:
 
 def dataset_own_settings(node: DictConfig) -> DictConfig:
     """Return a dataset's resolved settings without those that its class does not take."""
-    return OmegaConf.create({key: value for key, value in node.items() if key not in _PREFERENCES})
+    return OmegaConf.create(
+        {key: value for key, value in node.items() if key not in _SETTINGS_READ_BY_OTHERS}
+    )
 
 
 def model_own_settings(node: DictConfig) -> DictConfig:

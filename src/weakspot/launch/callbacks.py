@@ -16,11 +16,11 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from weakspot.launch.job_errors import UserError
-from weakspot.launch.run_folders import note_what_is_there
+from weakspot.launch.run_folders import record_existing_path
 from weakspot.launch.setting_checks import check_settings
 from weakspot.launch.setting_errors import is_swept
 from weakspot.launch.sweep_results import RESULT, write_result
-from weakspot.launch.sweeps import launched, sweep_to_launch, unresolved
+from weakspot.launch.sweeps import launched_sweeps, sweep_to_launch, unresolved_words
 
 
 class LaunchCallback(Callback):
@@ -32,7 +32,7 @@ class LaunchCallback(Callback):
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Record which folders exist before the run."""
         with _resolving(config):
-            note_what_is_there(Path(config.hydra.run.dir))
+            record_existing_path(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Record the sweep and which folders exist before it; end it if settings that all its runs share are invalid.
@@ -40,12 +40,12 @@ class LaunchCallback(Callback):
         Hydra ignores errors in a callback, but not a SystemExit such as `UserError`.
         """
         with _resolving(config):
-            note_what_is_there(Path(config.hydra.sweep.dir))
-            launched.append(sweep_to_launch(config))
+            record_existing_path(Path(config.hydra.sweep.dir))
+            launched_sweeps.append(sweep_to_launch(config))
             settings = deepcopy(config)
             with open_dict(settings):
                 del settings["hydra"]
-            shared = [word for word in unresolved(config.hydra.overrides.task) if not is_swept(word)]
+            shared = [word for word in unresolved_words(config.hydra.overrides.task) if not is_swept(word)]
             try:
                 check_settings(settings, shared)
             except ValueError as error:

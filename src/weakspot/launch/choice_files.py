@@ -45,8 +45,8 @@ def explain_file(file: Path, error: Exception) -> str:
     """Return what is wrong with a configuration file, and where: in it, or in another file that it names."""
     if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
-        said = ", ".join(part for part in (error.context, error.problem) if part)
-        return f"{mark.name} is not YAML: line {mark.line + 1}, column {mark.column + 1}: {said}"
+        message = ", ".join(part for part in (error.context, error.problem) if part)
+        return f"{mark.name} is not YAML: line {mark.line + 1}, column {mark.column + 1}: {message}"
     return f"{file} cannot be used: {library_message(error)}"
 
 

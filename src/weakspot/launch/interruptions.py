@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from weakspot import signals
 from weakspot.launch.job_errors import log_traceback
 from weakspot.launch.run_folders import has_begun, remove_empty_run, run_folder
-from weakspot.launch.sweep_results import INTERRUPTED, write_end
+from weakspot.launch.sweep_results import INTERRUPTED, write_outcome
 
 _jobs_elsewhere = False  # whether the last interruption has ended jobs of a sweep in other processes
 
@@ -28,7 +28,7 @@ def errors_as_interruption(name: str) -> Iterator[None]:
             raise
         if has_begun():
             log_traceback(error)
-            write_end(INTERRUPTED, interrupted.name)
+            write_outcome(INTERRUPTED, interrupted.name)
         else:
             remove_empty_run(run_folder(), f"{name}.log")
         raise interrupted from None

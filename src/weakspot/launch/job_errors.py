@@ -19,7 +19,7 @@ from omegaconf.errors import GrammarParseError, MissingMandatoryValue, OmegaConf
 
 from weakspot import plugins
 from weakspot.launch.run_folders import has_begun, remove_empty_run, run_folder
-from weakspot.launch.sweep_results import FAILED, write_end
+from weakspot.launch.sweep_results import FAILED, write_outcome
 from weakspot.legible import printable_lines
 
 _PACKAGE = Path(__file__).parents[1]
@@ -67,7 +67,7 @@ def errors_as_sentences(name: str) -> Iterator[None]:
             log_traceback(error)
         frames = "" if sentence else _frames_from_plugin(error)
         if os.environ.get(FULL_ERROR) == "1" or not (sentence or frames):
-            write_end(FAILED, f"{type(error).__name__}: {error}")
+            write_outcome(FAILED, f"{type(error).__name__}: {error}")
             raise
         if sentence is None:
             raise _fail_by_plugin(error, frames, name) from error
@@ -79,7 +79,7 @@ def _fail_run(sentence: str, name: str) -> UserError | JobError:
     usage = not has_begun()
     if usage and HydraConfig.get().mode == RunMode.RUN:
         remove_empty_run(run_folder(), f"{name}.log")
-    write_end(FAILED, sentence)
+    write_outcome(FAILED, sentence)
     return job_error(sentence, 2 if usage else 1)
 
 
@@ -87,10 +87,10 @@ def _fail_by_plugin(error: Exception, frames: str, name: str) -> UserError | Job
     """Print the frames of an error, from the plug-in's file on, and return the error that ends the job."""
     title = f"Traceback (most recent call last; all of it is in {run_folder() / name}.log):"
     print(printable_lines(f"{title}\n{frames}"), file=sys.stderr, flush=True)
-    said = ": ".join(filter(None, [type(error).__name__, _worker_message(str(error))]))
+    message = ": ".join(filter(None, [type(error).__name__, _worker_message(str(error))]))
     place = _place_in_plugin(error)
-    sentence = said.removesuffix(place) + place  # a syntax error's message has it already
-    write_end(FAILED, sentence)
+    sentence = message.removesuffix(place) + place  # a syntax error's message has it already
+    write_outcome(FAILED, sentence)
     return job_error(sentence, 1)
 
 
@@ -114,10 +114,8 @@ def sentence_of(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno and error.strerror:
         return _explain_system_error(error)
     if isinstance(error, GrammarParseError):  # it does not name the setting
-        said = library_message(error)
-        return (
-            f"a setting holds a ${{…}} that cannot be read: {said}; --cfg job shows all settings of a command"
-        )
+        message = library_message(error)
+        return f"a setting holds a ${{…}} that cannot be read: {message}; --cfg job shows all settings of a command"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} must be given: add {error.full_key}=… to the command"
     if isinstance(error, HydraException | OmegaConfBaseException):  # from building objects, or interpolations
@@ -126,7 +124,7 @@ def sentence_of(error: Exception) -> str | None:
     if isinstance(error, RuntimeError) and (killed := _KILLED_WORKER.match(str(error))):
         return f"{killed[0]}, perhaps for lack of memory: num_workers=0 loads data without further processes"
     if isinstance(error, ValueError | OSError | ImportError):
-        place = "" if _is_raised_here(error) else _place_in_plugin(error)
+        place = "" if _is_raised_by_weakspot(error) else _place_in_plugin(error)
         return (_worker_message(str(error)) or type(error).__name__) + place
     if type(error).__name__ == "MisconfigurationException":  # Lightning's; importing it takes seconds
         return (
@@ -165,7 +163,7 @@ _FRAME = re.compile(r'^ *File "(.+)", line (\d+)', re.MULTILINE)
 """The first line of a frame in a traceback; the traceback of a process that loads data is in an error's message."""
 
 
-def _is_raised_here(error: Exception) -> bool:
+def _is_raised_by_weakspot(error: Exception) -> bool:
     """Return whether this package has raised an error, so that its message is enough."""
     frames = _FRAME.findall(_traceback_text(error))
     return bool(frames) and Path(frames[-1][0]).is_relative_to(_PACKAGE)

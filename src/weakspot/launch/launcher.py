@@ -29,12 +29,12 @@ from weakspot.launch.interruptions import (
 )
 from weakspot.launch.job_errors import FULL_ERROR, JobError, UserError, errors_as_sentences
 from weakspot.launch.options import CommandLine, read_command_line
-from weakspot.launch.process_arguments import arguments_as_typed, arguments_for_hydra, own_arguments
+from weakspot.launch.process_arguments import arguments_as_typed, arguments_for_hydra, arguments_of_sweep_job
 from weakspot.launch.quoting import quote_for_hydra
 from weakspot.launch.run_folders import run_folder
 from weakspot.launch.setting_checks import check_choices, check_settings, check_values
 from weakspot.launch.setting_errors import explain_line, line_of_first_run
-from weakspot.launch.sweeps import Sweep, launched, summarised
+from weakspot.launch.sweeps import Sweep, launched_sweeps, summarising_sweeps
 from weakspot.legible import printable_lines
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def run(
             arguments_as_typed(typed, full),
             errors_as_sentences(name),
             errors_as_interruption(name),
-            own_arguments(),
+            arguments_of_sweep_job(),
         ):
             check_choices(HydraConfig.get().runtime.choices)
             check_settings(cfg, HydraConfig.get().overrides.task)
@@ -88,11 +88,11 @@ def run(
         signals.on_interruption(end_workers),
         _sentences_printed(name, line, full, lambda: begun),
         signals.prevailing_over_errors(),  # also over the table's, after an interrupted import
-        summarised(summarise_sweep),
+        summarising_sweeps(summarise_sweep),
         arguments_for_hydra([*line.options, *line.settings]),
     ):
         hydra.main(config_path=str(CONFIGS), config_name=name, version_base="1.3")(task)()
-        if any(sweep.planned == [] for sweep in launched):
+        if any(sweep.planned == [] for sweep in launched_sweeps):
             raise UserError("there is nothing to run, because a range or a glob in this command is empty", 2)
 
 
@@ -147,7 +147,7 @@ def _sentences_printed(
     except JobError as error:
         from weakspot.pipeline.processes import is_main_process
 
-        is_below_table = is_main_process() and any(sweep.has_begun() for sweep in launched)
+        is_below_table = is_main_process() and any(sweep.has_begun() for sweep in launched_sweeps)
         if not is_below_table:
             print(printable_lines(str(error)), file=sys.stderr, flush=True)
         raise SystemExit(error.code) from None
@@ -164,10 +164,15 @@ def _sentences_printed(
         )
         raise SystemExit(1) from error
     except Exception as error:
-        of_the_line = not begun() or isinstance(error, HydraException | OmegaConfBaseException)
-        between_runs = isinstance(error, OSError) and not of_the_line  # inside a run it has a sentence
-        sentence = explain_line(name, error, line) if full != "1" and (of_the_line or between_runs) else None
+        is_command_line_error = not begun() or isinstance(error, HydraException | OmegaConfBaseException)
+        # inside a run, a system error has a sentence
+        is_between_runs = isinstance(error, OSError) and not is_command_line_error
+        sentence = (
+            explain_line(name, error, line)
+            if full != "1" and (is_command_line_error or is_between_runs)
+            else None
+        )
         if sentence is None:
             raise
         print(printable_lines(sentence), file=sys.stderr, flush=True)
-        raise SystemExit(1 if between_runs else 2) from None
+        raise SystemExit(1 if is_between_runs else 2) from None

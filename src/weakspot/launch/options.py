@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from hydra._internal.utils import get_args_parser
 
-_UNPICKLES = "--experimental-rerun"  # refused, although Hydra has it: it unpickles a given file
+_REFUSED_OPTION = "--experimental-rerun"  # refused, although Hydra has it: it unpickles a given file
 
 
 class CommandLine(NamedTuple):
@@ -51,7 +51,7 @@ def read_command_line(command: str, words: Sequence[str]) -> CommandLine:
     except ArgumentError as error:
         raise ValueError(_explain_value(error, actions)) from None
     if read.experimental_rerun is not None:
-        unknown = [_UNPICKLES]
+        unknown = [_REFUSED_OPTION]
     if read.shell_completion and not any("=" in word for word in read.overrides):
         raise ValueError(
             f"--shell-completion takes a shell: write python {command}.py --shell-completion install=bash"
@@ -90,7 +90,7 @@ def _explain_value(error: ArgumentError, actions: Mapping[str, Action]) -> str:
 def _explain_unknown(command: str, word: str, actions: Mapping[str, Action]) -> str:
     """Return which option was probably meant, or that settings are typed without dashes."""
     option = word.partition("=")[0]
-    close = difflib.get_close_matches(option, actions.keys() - {_UNPICKLES}, n=1, cutoff=0.7)
+    close = difflib.get_close_matches(option, actions.keys() - {_REFUSED_OPTION}, n=1, cutoff=0.7)
     if close and len(option) > 2:
         return f"There is no option {option}. Did you mean {close[0]}?"
     return (

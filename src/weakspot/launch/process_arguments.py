@@ -41,7 +41,7 @@ def arguments_as_typed(typed: list[str], full: str | None) -> Iterator[None]:
 
 
 @contextmanager
-def own_arguments() -> Iterator[None]:
+def arguments_of_sweep_job() -> Iterator[None]:
     """Give Lightning's child processes the overrides and the folder of this job: in a sweep, they must run only it."""
     config: Any = HydraConfig.get()
     if config.mode != RunMode.MULTIRUN:

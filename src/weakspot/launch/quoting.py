@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-FILES = ("slices", "compare", "method.past", "folders", "trust")
+LIST_SETTINGS = ("slices", "compare", "method.past", "folders", "trust")
 """Settings that are lists of files or modules, which may be typed with commas and without brackets."""
 
-SHORT = {"reweight": "reweight.by", "encoder": "model@encoder"}
+SHORT_KEYS = {"reweight": "reweight.by", "encoder": "model@encoder"}
 """Short keys and the settings that they stand for, such as `reweight=RUN` for `reweight.by=RUN`."""
 
 _PIECE = re.compile(r"[^\[\]{},:]+")  # an item of a list or a mapping
@@ -33,7 +33,7 @@ def quote_for_hydra(words: Sequence[str], is_sweep: bool = False) -> list[str]:
 
 def word_as_typed(word: str) -> str:
     """Return a word as people type it, with the short key for the setting that Hydra was given."""
-    for short, long in SHORT.items():
+    for short, long in SHORT_KEYS.items():
         if word.startswith(f"{long}="):
             return short + word.removeprefix(long)
     return word
@@ -52,9 +52,9 @@ def _quote_word(word: str, sweep: bool) -> str:
         return _quote_word(f"{key}=null", sweep)
     if word == "encoder=null":
         return word  # null is a value here, not the name of a choice
-    if key in SHORT and not value.startswith("{"):
-        return _quote_word(f"{SHORT[key]}={value}", sweep)
-    if key in FILES and value not in ("", "null") and not value.startswith(("[", "{")):
+    if key in SHORT_KEYS and not value.startswith("{"):
+        return _quote_word(f"{SHORT_KEYS[key]}={value}", sweep)
+    if key in LIST_SETTINGS and value not in ("", "null") and not value.startswith(("[", "{")):
         value = ",".join(f"[{one}]" for one in value.split(",")) if sweep else f"[{value}]"
         word = f"{key}={value}"
     if parses(word):

@@ -14,7 +14,7 @@ CONFIG = "config.yaml"
 """The file that every run's folder holds once the run has begun."""
 
 _begun: object = None  # Hydra's configuration of the last run that has begun; each run has one of its own
-_there_before: Path | None = None  # the innermost folder of the run's path that Hydra did not make
+_innermost_existing_folder: Path | None = None  # of the run's path; Hydra made those below it
 
 
 def run_folder() -> Path:
@@ -36,11 +36,11 @@ def explain_run_folder(error: OSError, setting: str) -> str:
     )
 
 
-def note_what_is_there(folder: Path) -> None:
+def record_existing_path(folder: Path) -> None:
     """Record how much of the path of a run's or a sweep's folder exists before Hydra makes the rest."""
-    global _there_before
+    global _innermost_existing_folder
     folder = folder.absolute()
-    _there_before = next(each for each in (folder, *folder.parents) if os.path.exists(each))
+    _innermost_existing_folder = next(each for each in (folder, *folder.parents) if os.path.exists(each))
 
 
 def begin(cfg: DictConfig) -> None:
@@ -72,6 +72,6 @@ def remove_empty_run(folder: Path, log_file: str) -> None:
     with suppress(OSError):  # the first folder that is not empty ends the loop
         (folder / log_file).unlink(missing_ok=True)
         for each in (folder, *folder.parents):
-            if each == _there_before:
+            if each == _innermost_existing_folder:
                 break
             each.rmdir()

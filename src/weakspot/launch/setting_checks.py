@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass
 from omegaconf import DictConfig, Node, OmegaConf
 
 from weakspot.config.choices import GROUPS
-from weakspot.launch.quoting import FILES, key_of, parses, word_as_typed
+from weakspot.launch.quoting import LIST_SETTINGS, key_of, parses, word_as_typed
 from weakspot.launch.setting_errors import explain_clash, explain_unknown, is_swept, setting_names
 
 _SETTINGS_BEFORE_PREDICTIONS = (
@@ -96,7 +96,7 @@ def check_values(words: Sequence[str], is_sweep: bool = False) -> None:
             raise ValueError(f"{word} cannot be used: choose one, {key[1:]}=…, without ~")
         if (equals and not value) or (value == "[]" and key_of(word) in _IGNORED_WITH):
             raise ValueError(f"{word} has no value: give it one, or leave it out")
-        several = is_sweep or key in FILES or value.startswith(("[", "{"))
+        several = is_sweep or key in LIST_SETTINGS or value.startswith(("[", "{"))
         if several and _LONE_COMMA.search(value) and not parses(word):
             raise ValueError(
                 f"{word} has a comma with no value beside it: leave the comma out, or add the value"

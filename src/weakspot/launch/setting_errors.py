@@ -24,7 +24,7 @@ from weakspot.config.choices import CONFIGS, GROUPS, all_choices, own_choices
 from weakspot.launch.choice_files import explain_file, plugin_files
 from weakspot.launch.job_errors import library_message
 from weakspot.launch.options import CommandLine
-from weakspot.launch.quoting import SHORT, key_of, parses, quoted, word_as_typed
+from weakspot.launch.quoting import SHORT_KEYS, key_of, parses, quoted, word_as_typed
 from weakspot.launch.run_folders import explain_run_folder
 
 _EXTRAS = {"sweeper=optuna": "optuna", "launcher=joblib": "joblib", "launcher=submitit": "submitit"}
@@ -219,20 +219,20 @@ def _explain_word(word: str, error: Exception, before: DictConfig | Exception, f
         return f"{word} cannot be used: {library_message(error)}{install}"
     if known and key not in known:
         return explain_unknown(key, known)
-    said = f"{error} {error.__cause__}"
-    kind = re.search(r"could not be converted to (\w+)", said)
+    message = f"{error} {error.__cause__}"
+    kind = re.search(r"could not be converted to (\w+)", message)
     if kind:
         return f"{key} must be {_NAMES_OF_TYPES.get(kind[1], kind[1])}, not {value}"
-    if "is not Optional" in said:
+    if "is not Optional" in message:
         return f"{key} must have a value: leave it out for the default"
-    if re.search(r"Cannot convert '\w+' to string", said):
+    if re.search(r"Cannot convert '\w+' to string", message):
         return f"{key} must be text, not {value}"
-    if re.search(r"is not a ListConfig|Cannot merge DictConfig with ListConfig", said):
+    if re.search(r"is not a ListConfig|Cannot merge DictConfig with ListConfig", message):
         return f"{key} must be a list, {key}=[A,B], not {value or 'nothing'}"
     settings = [name for name in known if name.startswith(f"{key}.")]
     if settings:
         return f"{key} has settings, and no value of its own: {', '.join(settings)}"
-    if "Ambiguous value" in said:
+    if "Ambiguous value" in message:
         return f"{word} has a comma: add -m to run each, or quote it: \"{key}='{value}'\""
     return f"{word} cannot be used: {library_message(error)}"
 
@@ -240,7 +240,7 @@ def _explain_word(word: str, error: Exception, before: DictConfig | Exception, f
 def _explain_choice(word: str, error: Exception, known: Sequence[str], folder: str | None) -> str:
     """Return that a group has no such choice, and which ones it has; or what is wrong with the word or its file."""
     group, value = key_of(word), word.partition("=")[2]
-    typed = "encoder" if word.startswith(SHORT["encoder"]) else group
+    typed = "encoder" if word.startswith(SHORT_KEYS["encoder"]) else group
     if not word[0].isalpha():
         return f"{word} cannot be used: choose one, {typed}=…, without {word[0]}"
     if "," in value:
@@ -264,10 +264,10 @@ def _explain_choice(word: str, error: Exception, known: Sequence[str], folder: s
 
 def _explain_key_of_file(file: Path, error: Exception, known: Sequence[str], folder: str | None) -> str:
     """Return that a file, or one that it names, sets a key that no schema has; "" if something else is wrong."""
-    said = re.match(r"In '([^']+)/([^']+)': [^\n]*\nKey '.*' not in '(\w+)'\s+full_key: (\S+)", str(error))
-    if said is None:
+    match = re.match(r"In '([^']+)/([^']+)': [^\n]*\nKey '.*' not in '(\w+)'\s+full_key: (\S+)", str(error))
+    if match is None:
         return ""
-    group, word, schema, key = said.groups()
+    group, word, schema, key = match.groups()
     file = next(plugin_files(group, word, folder), file)
     parent, one = key.rpartition(".")[0], vars(schemas).get(schema)
     of_schema = [f"{parent}.{field.name}" for field in fields(one)] if parent and is_dataclass(one) else []

@@ -40,18 +40,18 @@ def write_result(folder: Path, result: Mapping[str, float | str | None]) -> None
         draft.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
 
 
-def write_end(how: str, why: str) -> None:
+def write_outcome(outcome: str, reason: str) -> None:
     """Write how a sweep's run ended, and why, to its folder for the table; print it at once if that is impossible."""
     try:
-        write_result(run_folder(), {how: why})
+        write_result(run_folder(), {outcome: reason})
     except OSError:
-        print_end(f"run {HydraConfig.get().job.num}", how, why)
+        print_outcome(f"run {HydraConfig.get().job.num}", outcome, reason)
 
 
-def print_end(run: str, how: str, why: str) -> None:
+def print_outcome(run: str, outcome: str, reason: str) -> None:
     """Print how a run ended, and why; what `fail_if` found is printed on separate lines."""
-    reason = "\n" + indent(why, "  ") if how == STOPPED else f" {why}"
-    print(printable_lines(f"{run} {how}:{reason}"), file=sys.stderr, flush=True)
+    text = "\n" + indent(reason, "  ") if outcome == STOPPED else f" {reason}"
+    print(printable_lines(f"{run} {outcome}:{text}"), file=sys.stderr, flush=True)
 
 
 def read_result(folder: Path) -> dict[str, Any]:

@@ -69,24 +69,26 @@ class Sweep(NamedTuple):
         files = [file for file in self.folder.glob(f"**/{OVERRIDES}") if self.has_written(file)]
         folders = sorted((file.parents[1] for file in files), key=lambda run: (len(run.name), run.name))
         return [
-            SweepRun(str(run.relative_to(self.folder)), unresolved(OmegaConf.load(run / OVERRIDES)), run)
+            SweepRun(
+                str(run.relative_to(self.folder)), unresolved_words(OmegaConf.load(run / OVERRIDES)), run
+            )
             for run in folders
         ]
 
 
-launched: list[Sweep] = []
+launched_sweeps: list[Sweep] = []
 """The sweeps that the current command has launched."""
 
 
 @contextmanager
-def summarised(summarise_sweep: Callable[[Sweep], None] | None) -> Iterator[None]:
+def summarising_sweeps(summarise_sweep: Callable[[Sweep], None] | None) -> Iterator[None]:
     """Summarise the sweeps of the block once it has ended, in whatever way."""
-    launched.clear()
+    launched_sweeps.clear()
     try:
         yield
     finally:
         if summarise_sweep is not None:
-            for sweep in launched:
+            for sweep in launched_sweeps:
                 summarise_sweep(sweep)
 
 
@@ -108,7 +110,7 @@ def _planned(config: DictConfig) -> list[list[str]] | None:
     if not sweeper._target_.endswith(f".{BasicSweeper.__name__}"):
         return None
     words = [f"{key}={values}" for key, values in (sweeper.params or {}).items()]
-    words += unresolved(config.hydra.overrides.task)
+    words += unresolved_words(config.hydra.overrides.task)
     try:
         overrides = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(words)
         (runs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
@@ -117,7 +119,7 @@ def _planned(config: DictConfig) -> list[list[str]] | None:
     return None if any(getattr(one.value(), "shuffle", False) for one in overrides) else runs
 
 
-def unresolved(words: ListConfig | DictConfig) -> list[str]:
+def unresolved_words(words: ListConfig | DictConfig) -> list[str]:
     """Return words with their interpolations unresolved."""
     plain = OmegaConf.to_container(words, resolve=False)
     return [str(word) for word in plain] if isinstance(plain, list) else []
