@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from weakspot.legible import LineFormatter, as_utf8, isolated, printable
+from weakspot.legible import LineFormatter, as_utf8, direction_isolated, printable
 
 
 @pytest.mark.parametrize(
@@ -31,9 +31,9 @@ def test_printable(text: str, shown: str) -> None:
 
 
 def test_a_name_does_not_turn_the_numbers_beside_it_around() -> None:
-    assert isolated("colour = red") == "colour = red"
-    assert isolated("\u202ered") == r"\u202ered"
-    assert isolated("צבע = 3") == "\u2068צבע = 3\u2069"
+    assert direction_isolated("colour = red") == "colour = red"
+    assert direction_isolated("\u202ered") == r"\u202ered"
+    assert direction_isolated("צבע = 3") == "\u2068צבע = 3\u2069"
 
 
 def test_as_utf8_changes_nothing_but_half_characters() -> None:

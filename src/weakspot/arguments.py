@@ -27,7 +27,7 @@ def check_arguments(
     target: Callable[..., Any],
     settings: Mapping[str, Any],
     key: str,
-    later: Collection[str] = (),
+    passed_later: Collection[str] = (),
     positional: int = 0,
 ) -> dict[str, Any]:
     """Return the settings as `target` takes them; numbers become strings where it expects strings.
@@ -36,7 +36,7 @@ def check_arguments(
         target: A class or function.
         settings: The named arguments, as plain values.
         key: The prefix of the settings on the command line, such as "dataset".
-        later: Names of the arguments that the caller passes later, in the call.
+        passed_later: Names of the arguments that the caller passes later, in the call.
         positional: How many positional arguments the caller passes.
 
     Raises:
@@ -59,11 +59,11 @@ def check_arguments(
             + (
                 f". Did you mean {' or '.join(f'{key}.{name}' for name in near)}?"
                 if near
-                else f": {_target_name(target)} does not take it; {_list_settings(key, free, later)}"
+                else f": {_target_name(target)} does not take it; {_list_settings(key, free, passed_later)}"
             )
         )
     needed = [name for name in named if parameters[name].default is inspect.Parameter.empty]
-    missing = [name for name in needed if name not in settings and name not in later][positional:]
+    missing = [name for name in needed if name not in settings and name not in passed_later][positional:]
     if missing:
         raise ValueError(
             f"{key}.{missing[0]} must be given: {_target_name(target)} needs it; add {key}.{missing[0]}=…"
@@ -72,8 +72,8 @@ def check_arguments(
     return {name: _convert(value, hints.get(name, Any), f"{key}.{name}") for name, value in settings.items()}
 
 
-def _list_settings(key: str, names: Sequence[str], later: Collection[str]) -> str:
-    known = [f"{key}.{name}" for name in names if name not in later]
+def _list_settings(key: str, names: Sequence[str], passed_later: Collection[str]) -> str:
+    known = [f"{key}.{name}" for name in names if name not in passed_later]
     return f"its settings are: {', '.join(known)}" if known else "it has none"
 
 

@@ -8,7 +8,7 @@ import sys
 import sysconfig
 
 from weakspot.launch.launcher import run
-from weakspot.signals import ending_with_reader
+from weakspot.signals import quiet_on_broken_pipe
 
 _SCRIPTS = {
     "train": "trains a model",
@@ -31,7 +31,7 @@ def main() -> None:
     if command == "doctor":
         from weakspot.commands import doctor
 
-        with ending_with_reader():
+        with quiet_on_broken_pipe():
             sys.exit(doctor.main(words))
     if command == "schema":
         from weakspot.findings.json_schema import json_schema_text
@@ -39,7 +39,7 @@ def main() -> None:
         print(json_schema_text(), end="")
         return
     if command in _SCRIPTS:
-        _become(f"weakspot-{command}", words)
+        _exec_script(f"weakspot-{command}", words)
     if command in ("", "-h", "--help"):
         print("weakspot COMMAND [WORDS]; weakspot COMMAND --help shows the manual of a command\n")
         print("\n".join(f"  {name:<9} {sentence}" for name, sentence in _COMMANDS.items()))
@@ -48,7 +48,7 @@ def main() -> None:
     sys.exit(2)
 
 
-def _become(script: str, words: list[str]) -> None:
+def _exec_script(script: str, words: list[str]) -> None:
     """Replace this process by the console script, so that processes that a job starts run the same command line."""
     found = shutil.which(script, path=sysconfig.get_path("scripts"))
     if found is None:

@@ -103,7 +103,7 @@ def read_delimited(
         if first is None:
             return pa.csv.read_csv(source, *options)
         reader = pa.csv.open_csv(source, *options)
-        return pa.Table.from_batches(_until(reader, first), reader.schema).slice(0, first)
+        return pa.Table.from_batches(_first_batches(reader, first), reader.schema).slice(0, first)
     except pa.ArrowInvalid as error:
         by_record = quotes and blank_lines and content is None
         sentence = _sentence(file, delimiter, str(error), by_record)
@@ -134,7 +134,7 @@ def is_utf8(value: str) -> bool:
     return not any("\udc80" <= character <= "\udcff" for character in value)
 
 
-def _until(batches: pa.csv.CSVStreamingReader, enough: int) -> Iterator[pa.RecordBatch]:
+def _first_batches(batches: pa.csv.CSVStreamingReader, enough: int) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         yield batch
         enough -= len(batch)

@@ -47,7 +47,7 @@ def row_name(row: int, ids: Sequence[object] | np.ndarray) -> str:
     return f"row {row} (id {printable(str(ids[row]))})"
 
 
-def isolated(text: str) -> str:
+def direction_isolated(text: str) -> str:
     """Return the text for use in a sentence, whose direction it must not change.
 
     Marks that change the direction become escapes. Right-to-left text is wrapped in isolation marks (U+2068, U+2069),

@@ -23,12 +23,13 @@ _AGAIN = 0.1  # seconds until an interruption that Python ignored is raised agai
 
 _owner: int | None = None  # the process that handles signals; a fork has another number
 _first: int | None = None  # the signal that has interrupted the main thread
-_passed_over = False  # whether Python ignored the interruption, which must be raised again
-_repeated = 0.0  # when this process last sent itself the signal again
+_ignored = False  # whether Python ignored the interruption, which must be raised again
+_resent_at = 0.0  # when this process last sent itself the signal again
 _callbacks: list[Callable[[], None]] = []
 _callbacks_lock = threading.Lock()
 _callbacks_called = False
-_kept: list[Callable[[], bool]] = []  # for each product that was begun: whether a part of it is on disk
+# for each product that was begun: returns whether a part of it is on disk
+_saved_work_checks: list[Callable[[], bool]] = []
 
 
 class Interrupted(SystemExit):
@@ -56,12 +57,12 @@ def interruptible(before_exit: Callable[[Interrupted], None] = lambda interrupte
     Args:
         before_exit: Called with the interruption before the process exits at once.
     """
-    global _owner, _first, _passed_over, _callbacks_called
+    global _owner, _first, _ignored, _callbacks_called
     if _owner == os.getpid() or threading.current_thread() is not threading.main_thread():
         yield
         return
-    _owner, _first, _passed_over, _callbacks_called = os.getpid(), None, False, False
-    _kept.clear()
+    _owner, _first, _ignored, _callbacks_called = os.getpid(), None, False, False
+    _saved_work_checks.clear()
     before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
     handled = [signum for signum, handler in before.items() if handler is not signal.SIG_IGN]
     reader, writer = socket.socketpair()
@@ -98,7 +99,7 @@ def interruption() -> Interrupted | None:
 
 
 @contextmanager
-def prevailing_over_errors() -> Iterator[None]:
+def interruption_replacing_errors() -> Iterator[None]:
     """Raise the interruption in place of any error that follows it, such as one from half-finished work."""
     try:
         yield
@@ -119,22 +120,22 @@ def on_interruption(callback: Callable[[], None]) -> Iterator[None]:
         _callbacks.remove(callback)
 
 
-def goes_on_from(kept: Callable[[], bool]) -> None:
-    """Register a product of the job: `kept` returns whether any part of it is on disk, for the next run to use."""
-    _kept.append(kept)
+def register_saved_work(is_saved: Callable[[], bool]) -> None:
+    """Register a product of the job: `is_saved` returns whether any part of it is on disk, for the next run to use."""
+    _saved_work_checks.append(is_saved)
 
 
-def is_work_kept() -> bool:
+def has_saved_work() -> bool:
     """Return whether the next run will find any part of a product that this process has begun."""
-    return any(kept() for kept in _kept)
+    return any(is_saved() for is_saved in _saved_work_checks)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
-    global _first, _passed_over
+    global _first, _ignored
     if _owner != os.getpid():
         _in_fork(signum)
-    elif _first is None or _passed_over:
-        _first, _passed_over = _first or signum, False
+    elif _first is None or _ignored:
+        _first, _ignored = _first or signum, False
         if hasattr(signal, "SIGCHLD"):  # torch reports the end of a process that loads data as an error
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _run_callbacks()
@@ -146,9 +147,9 @@ def _interrupt_again(hook: Callable[[Any], object], unraisable: Any) -> None:
 
     The second interruption comes a little later, so that it does not hit the same finalizer or callback.
     """
-    global _passed_over
+    global _ignored
     if isinstance(unraisable.exc_value, Interrupted) and _owner == os.getpid():
-        _passed_over = True
+        _ignored = True
         again = threading.Timer(_AGAIN, _send_again)
         again.daemon = True
         again.start()
@@ -158,9 +159,9 @@ def _interrupt_again(hook: Callable[[Any], object], unraisable: Any) -> None:
 
 def _send_again() -> None:
     """Send the signal of the interruption again, unless the block has ended by then."""
-    global _repeated
+    global _resent_at
     if _owner == os.getpid() and _first is not None:
-        _repeated = time.monotonic()
+        _resent_at = time.monotonic()
         os.kill(os.getpid(), _first)
 
 
@@ -191,7 +192,7 @@ def _watch(reader: socket.socket, before_exit: Callable[[Interrupted], None]) ->
             since, signum = time.monotonic(), data[0]
             _run_callbacks()
             reader.settimeout(GRACE)
-        elif data[0] == signal.SIGINT and time.monotonic() - max(since, _repeated) > _PATIENCE:
+        elif data[0] == signal.SIGINT and time.monotonic() - max(since, _resent_at) > _PATIENCE:
             break
     before_exit(Interrupted(signum))
     os._exit(128 + signum)
@@ -212,7 +213,7 @@ if hasattr(os, "register_at_fork"):  # a fork's signals are not its parent's
 
 
 @contextmanager
-def ending_with_reader() -> Iterator[None]:
+def quiet_on_broken_pipe() -> Iterator[None]:
     """End the process quietly when the reader of its output, such as head, has closed it."""
     try:
         yield

@@ -12,7 +12,7 @@ from PIL import Image
 from torchvision.transforms import Compose, Resize, ToTensor
 
 from layouts import celeba
-from weakspot.datasets.celeba import CelebA, read_marks
+from weakspot.datasets.celeba import CelebA, read_attributes
 
 SMILING, MALE = celeba.ATTRIBUTES.index("Smiling"), celeba.ATTRIBUTES.index("Male")
 
@@ -229,4 +229,4 @@ def test_unnumbered_images_need_a_partition(root: Path) -> None:
         ValueError, match=r"not named by their numbers .* put list_eval_partition\.txt beside"
     ):
         CelebA("train", root)
-    assert len(read_marks(file)) == len(celeba.NUMBERS)
+    assert len(read_attributes(file)) == len(celeba.NUMBERS)

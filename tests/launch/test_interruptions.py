@@ -16,7 +16,7 @@ from weakspot.launch.interruptions import end_workers, print_interruption
 
 
 def test_what_is_said_is_of_the_last_command_of_the_process(monkeypatch, capsys):
-    monkeypatch.setattr(signals, "is_work_kept", lambda: False)
+    monkeypatch.setattr(signals, "has_saved_work", lambda: False)
     for workers, again in (([Mock(daemon=False)], "goes on from what is finished"), ([], "begins again")):
         monkeypatch.setattr(multiprocessing, "active_children", lambda workers=workers: workers)
         end_workers()

@@ -23,7 +23,7 @@ from weakspot.app.run_index import RunIndex, RunSummary
 from weakspot.findings import Findings
 from weakspot.findings.runs_to_compare import RunToCompare
 from weakspot.legible import LONGEST_VALUE
-from weakspot.pipeline.saved_runs import SavedRun, part_of
+from weakspot.pipeline.saved_runs import SavedRun, subset_of
 from weakspot.predictions import Predictions
 from weakspot.report.member_csv import member_groups
 from weakspot.report.points import Points, points_of
@@ -230,7 +230,7 @@ class LoadedRuns:
         saved_run = SavedRun.open(run.folder)
         given = self._given_predictions(saved_run)
         rows = saved_run.rows_in(given)
-        return LoadedRun(run, saved_run.slices, part_of(given, rows), saved_run.findings, rows)
+        return LoadedRun(run, saved_run.slices, subset_of(given, rows), saved_run.findings, rows)
 
     def _given_predictions(self, saved_run: SavedRun) -> Predictions:
         """Return the predictions that a run was given, looked up in the usual store and in each of the folders."""

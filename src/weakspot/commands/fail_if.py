@@ -102,7 +102,7 @@ def find_failures(
     failures = fail_if.failures(findings)
     if fail_if.new_against is None:
         return failures
-    after = SavedRun.open(folder).to_compare_over(p)
+    after = SavedRun.open(folder).run_to_compare_from(p)
     comparison = compare_runs(
         fail_if.new_against, after, folder, logger=logger, command=typed_command(), seed=cfg.seed
     )

@@ -22,7 +22,7 @@ tests and descriptions of slices read `group` and `hide`."""
 def build(
     node: DictConfig,
     key: str | None = None,
-    later: Collection[str] = (),
+    passed_later: Collection[str] = (),
     positional: int = 0,
     *,
     kind: type = object,
@@ -34,7 +34,7 @@ def build(
     Args:
         node: The settings, with the import path `_target_`.
         key: The prefix of the settings on the command line; by default the node's own key.
-        later: Names of the arguments that the caller gives.
+        passed_later: Names of the arguments that the caller gives.
         positional: How many positional arguments the caller gives.
         kind: What a class must inherit from, such as `Method`.
 
@@ -50,7 +50,7 @@ def build(
         raise ValueError(
             f"{key}._target_={target} must be a class that inherits from {package}.{kind.__name__}"
         )
-    arguments = check_arguments(function, settings, key, later, positional)
+    arguments = check_arguments(function, settings, key, passed_later, positional)
     resolved = OmegaConf.create({"_target_": target, **arguments})
     maker: Callable[..., Any] = instantiate(resolved, _partial_=True, _convert_="all")
     return maker

@@ -69,20 +69,21 @@ class CelebA(ImageFiles):
                 f"no list_attr_celeba.txt (nor .csv) in {self.root}; set dataset.root to the folder that holds it "
                 "and img_align_celeba, both from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
             )
-        marks = read_marks(file)
+        attributes = read_attributes(file)
         for setting, name in (("target", target), ("bias", bias)):
             if name is not None:
-                _check_attribute(setting, name, marks.column_names[1:])
+                _check_attribute(setting, name, attributes.column_names[1:])
         if bias == target:
             raise ValueError(f"dataset.bias={bias} is the target itself; choose another attribute")
 
-        selected = self._split_codes(marks["image"]) == self.splits.index(split)
+        selected = self._split_codes(attributes["image"]) == self.splits.index(split)
         if bias is not None and split == "train":
-            disagree = marks[bias].to_numpy() != marks[target].to_numpy()
+            disagree = attributes[bias].to_numpy() != attributes[target].to_numpy()
             selected &= ~(
-                disagree & _random_share(marks["image"], bias_share, f"bias {bias} {bias_seed}", disagree)
+                disagree
+                & _random_share(attributes["image"], bias_share, f"bias {bias} {bias_seed}", disagree)
             )
-        own = marks.filter(pa.array(selected)).combine_chunks()
+        own = attributes.filter(pa.array(selected)).combine_chunks()
         ids = own["image"]
 
         self.task = Classification((f"not {target}", target))
@@ -119,7 +120,7 @@ class CelebA(ImageFiles):
         )
 
 
-def read_marks(file: Path) -> pa.Table:
+def read_attributes(file: Path) -> pa.Table:
     """Read the attributes: a column `image`, then one of 1 and -1 for each attribute, in the file's order."""
     data = file.read_bytes().removeprefix(BOM_UTF8)
     if file.suffix == ".csv":
@@ -159,7 +160,7 @@ def _parse(file: Path, names: Sequence[str], skipped: int, allowed: Sequence[int
         "," if csv else " ",
         skip_lines=skipped,
         quotes=csv,
-        content=None if csv else _squeezed(file.read_bytes()),
+        content=None if csv else _collapse_spaces(file.read_bytes()),
         advice="fetch the file again",
     )
     for name in names:
@@ -175,7 +176,7 @@ def _parse(file: Path, names: Sequence[str], skipped: int, allowed: Sequence[int
     return table
 
 
-def _squeezed(body: bytes) -> bytes:
+def _collapse_spaces(body: bytes) -> bytes:
     """Replace runs of spaces by one, and strip those at the ends of lines, as a CSV reader needs."""
     body = body.replace(b"\r", b"")
     while b"  " in body:

@@ -117,14 +117,14 @@ class Columns:
     id: str
 
 
-_TABLE = frozenset({"file", "image", "text", "label", "id", "classes"})
+_LOCATION_SETTINGS = frozenset({"file", "image", "text", "label", "id", "classes"})
 """Settings that say where a table's data are; the data themselves are in the fingerprint and the task."""
 
 
 class ImageTable(ImageFiles):
     """Images whose paths are in a table."""
 
-    no_difference = ImageFiles.no_difference | _TABLE | {"tokenizer", "max_length"}
+    no_difference = ImageFiles.no_difference | _LOCATION_SETTINGS | {"tokenizer", "max_length"}
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class ImageTable(ImageFiles):
 class TextTable(Texts):
     """Texts that are in a table."""
 
-    no_difference = Texts.no_difference | _TABLE | {"size", "mean", "std"}
+    no_difference = Texts.no_difference | _LOCATION_SETTINGS | {"size", "mean", "std"}
 
     def __init__(
         self,

@@ -136,7 +136,7 @@ class PublishedRows:
         return cls(own, column, rows, task, targets[rows], examples)
 
 
-_PLACE = frozenset({"name", "subset", "text", "label"})
+_LOCATION_SETTINGS = frozenset({"name", "subset", "text", "label"})
 """Settings that say where the data are; the data themselves are in the fingerprint."""
 
 
@@ -144,7 +144,7 @@ class HubImages(Dataset):
     """Images in a column, which are decoded when an example is read."""
 
     decodes = True
-    no_difference = Dataset.no_difference | _PLACE | {"tokenizer", "max_length"}
+    no_difference = Dataset.no_difference | _LOCATION_SETTINGS | {"tokenizer", "max_length"}
 
     def __init__(
         self,
@@ -196,7 +196,7 @@ class HubImages(Dataset):
 class HubTexts(Texts):
     """Texts in a column."""
 
-    no_difference = Texts.no_difference | _PLACE | {"image", "size", "mean", "std"}
+    no_difference = Texts.no_difference | _LOCATION_SETTINGS | {"image", "size", "mean", "std"}
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from weakspot.findings.entries import Confirmation, Portrait
 from weakspot.findings.finding import Finding
 from weakspot.findings.numbers import THIN, count, decimal, examples, percent, probability
 from weakspot.findings.regions import Region
-from weakspot.legible import isolated, printable
+from weakspot.legible import direction_isolated, printable
 
 _MOSTLY = 0.5  # share of a region that one kind of mistake must have to name it
 _IN_TEXTS = 0.4  # share of its texts that a word must be in to name it
@@ -78,7 +78,7 @@ def finding_sentence(
     them = "such examples" if others else "it" if finding.is_single else "them"
     numbers = _numbers(finding, tested, measure, them)
     where = f"on {printable(others)}, " if others else ""
-    sentences = [f"{extent} ({isolated(finding.subject)}): {where}{numbers}."]
+    sentences = [f"{extent} ({direction_isolated(finding.subject)}): {where}{numbers}."]
     if finding.errors_explained is not None:
         hold = "It holds" if finding.is_single else "They hold"
         sentences.append(f"{hold} {percent(finding.errors_explained)} of all {counted}.")

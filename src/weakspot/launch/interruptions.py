@@ -64,7 +64,8 @@ def print_interruption(interrupted: signals.Interrupted, name: str) -> None:
     from weakspot.pipeline.processes import is_main_process
 
     again = "starts it again" if name == "browse" else "begins again"
-    if _jobs_elsewhere or signals.is_work_kept():  # what jobs in other processes have kept is not known here
+    # what jobs in other processes have kept is not known here
+    if _jobs_elsewhere or signals.has_saved_work():
         goes_on = {"discover": "searches again, and goes on from what is trained and inferred"}
         again = goes_on.get(name, "goes on from what is finished")
     if is_main_process():

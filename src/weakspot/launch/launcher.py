@@ -83,11 +83,11 @@ def run(
     if line.is_sweep and line.only_shows:
         line = line_of_first_run(line)
     with (
-        signals.ending_with_reader(),
+        signals.quiet_on_broken_pipe(),
         signals.interruptible(lambda interrupted: print_interruption(interrupted, name)),
         signals.on_interruption(end_workers),
         _sentences_printed(name, line, full, lambda: begun),
-        signals.prevailing_over_errors(),  # also over the table's, after an interrupted import
+        signals.interruption_replacing_errors(),  # also over the table's, after an interrupted import
         summarising_sweeps(summarise_sweep),
         arguments_for_hydra([*line.options, *line.settings]),
     ):

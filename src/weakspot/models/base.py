@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from weakspot.identity import Identifiable
 
 _LISTED = 8  # parts of a network in a message
-_KEY = ContextVar("key", default="model")
+_SETTING_PREFIX = ContextVar("setting_prefix", default="model")
 
 
 class Model(Identifiable, nn.Module, ABC):
@@ -78,21 +78,21 @@ class Model(Identifiable, nn.Module, ABC):
         return []
 
 
-def command_key() -> str:
+def setting_prefix() -> str:
     """Return the word that the network being built has on the command line: model or encoder, whose settings are
     called `model.weights` or `encoder.weights`.
     """
-    return _KEY.get()
+    return _SETTING_PREFIX.get()
 
 
 @contextmanager
-def built_as(key: str) -> Iterator[None]:
-    """Make messages call the networks that are built inside the block `key`, as the command line does."""
-    token = _KEY.set(key)
+def use_setting_prefix(prefix: str) -> Iterator[None]:
+    """Make messages call the networks that are built inside the block `prefix`, as the command line does."""
+    token = _SETTING_PREFIX.set(prefix)
     try:
         yield
     finally:
-        _KEY.reset(token)
+        _SETTING_PREFIX.reset(token)
 
 
 def find_layer(net: nn.Module, path: str, role: str, owner: str) -> nn.Module:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weakspot.models.base import Model, command_key
+from weakspot.models.base import Model, setting_prefix
 from weakspot.offline import hub_network
 
 _PREPROCESSOR = "preprocessor_config.json"
@@ -155,7 +155,8 @@ def _readable_errors(name: str | Path) -> Iterator[None]:
         if not folder.is_dir():
             raise FileNotFoundError(
                 f"the model {str(name)!r} is neither a folder nor in Hugging Face's cache: add "
-                f"{command_key()}.download=true to fetch it, or give its folder ({command_key()}.name=…) [{reason}]"
+                f"{setting_prefix()}.download=true to fetch it, or give its folder ({setting_prefix()}.name=…) "
+                f"[{reason}]"
             ) from error
         if not (folder / "config.json").is_file():
             reason = "there is no config.json"

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from weakspot.models.base import command_key
+from weakspot.models.base import setting_prefix
 from weakspot.models.hub import HubModel, load_config, load_net
 from weakspot.tasks import Task
 
@@ -82,7 +82,7 @@ def _labels(config: object, given: Sequence[str] | None) -> list[str]:
         return named
     if len(given) != len(named):
         raise ValueError(
-            f"{command_key()}.labels names {len(given)} outputs, but the model has {len(named)}: {named}"
+            f"{setting_prefix()}.labels names {len(given)} outputs, but the model has {len(named)}: {named}"
         )
     return list(map(str, given))
 

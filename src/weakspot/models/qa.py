@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from weakspot.models.base import command_key, record_head
+from weakspot.models.base import record_head, setting_prefix
 from weakspot.models.hub import HubModel, accepted_tensors, load_net
 from weakspot.tasks import QuestionAnswering, Task
 
@@ -33,7 +33,7 @@ class QAModel(HubModel):
     def __init__(self, task: Task, name: str | Path, download: bool = False) -> None:
         super().__init__()
         if not isinstance(task, QuestionAnswering):
-            key = command_key()
+            key = setting_prefix()
             raise ValueError(
                 f"{key}=qa answers questions, but the task is {task.kind}; use {key}=text_classifier"
             )

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from weakspot.models.base import Model, command_key, find_layer, record_head
+from weakspot.models.base import Model, find_layer, record_head, setting_prefix
 from weakspot.models.checkpoint import own_names, read_weights
 from weakspot.offline import hub_network
 from weakspot.tasks import Task
@@ -121,7 +121,7 @@ def _import() -> ModuleType:
         import timm
     except ImportError as error:
         raise ImportError(
-            f'{command_key()}=timm needs timm, which is not installed: pip install "weakspot[timm]"'
+            f'{setting_prefix()}=timm needs timm, which is not installed: pip install "weakspot[timm]"'
         ) from error
     module: ModuleType = timm
     return module
@@ -150,7 +150,7 @@ def _create(
         net: nn.Module = timm.create_model(name, **arguments, **options)
     except TypeError as error:
         raise ValueError(
-            f"timm's {name} cannot be made with {command_key()}.kwargs={dict(arguments)}: {error}"
+            f"timm's {name} cannot be made with {setting_prefix()}.kwargs={dict(arguments)}: {error}"
         ) from error
     except (RuntimeError, KeyError) as error:
         if given is None:
@@ -176,11 +176,11 @@ def _published(name: str, settings: Mapping[str, Any], download: bool) -> Path:
         if download:
             raise FileNotFoundError(
                 f"could not download {file} of {repository} ({' '.join(str(error).split())[:200]}); fetch it by hand "
-                f"from https://huggingface.co and pass {command_key()}.weights=<path of the file>"
+                f"from https://huggingface.co and pass {setting_prefix()}.weights=<path of the file>"
             ) from error
         raise FileNotFoundError(
             f"the weights of timm's {name} ({file} of {repository}) are not in Hugging Face's cache; "
-            f"{command_key()}.download=true fetches them, or give {command_key()}.weights=<path of the file>"
+            f"{setting_prefix()}.download=true fetches them, or give {setting_prefix()}.weights=<path of the file>"
         ) from error
 
 

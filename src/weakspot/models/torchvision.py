@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
-from weakspot.models.base import Model, command_key, find_layer, record_head
+from weakspot.models.base import Model, find_layer, record_head, setting_prefix
 from weakspot.models.checkpoint import load_state, own_names, read_weights
 from weakspot.models.names import NAMES
 from weakspot.tasks import Task
@@ -150,8 +150,8 @@ def _read(name: str, weights: str | Path, download: bool) -> dict[str, Tensor]:
     cached = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
     if not (download or cached.is_file()):
         raise FileNotFoundError(
-            f"the weights {weights} of {name} are not at {cached}; {command_key()}.download=true fetches them, or put "
-            f"{url} there by hand, or give {command_key()}.weights=<path of the file>"
+            f"the weights {weights} of {name} are not at {cached}; {setting_prefix()}.download=true fetches them, or "
+            f"put {url} there by hand, or give {setting_prefix()}.weights=<path of the file>"
         )
     try:
         state: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
@@ -159,7 +159,7 @@ def _read(name: str, weights: str | Path, download: bool) -> dict[str, Tensor]:
         )
     except OSError as error:  # URLError and timeouts included
         raise FileNotFoundError(
-            f"could not download {url} ({error}); fetch that file by hand and pass {command_key()}.weights=<path of "
+            f"could not download {url} ({error}); fetch that file by hand and pass {setting_prefix()}.weights=<path of "
             "the file>"
         ) from error
     return state

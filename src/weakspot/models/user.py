@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from weakspot.identity import source_digest
-from weakspot.models.base import Model, command_key, find_layer, record_head
+from weakspot.models.base import Model, find_layer, record_head, setting_prefix
 from weakspot.tasks import Task
 
 _WIDTH_NAMES = ("num_classes", "n_outputs")
@@ -190,7 +190,7 @@ def _call(factory: Callable[..., Any], path: str, kwargs: dict[str, Any], n_outp
                 break
     else:
         return factory(**kwargs)
-    raise ValueError(f"{path} cannot be called with {command_key()}.kwargs={kwargs}: {reason}")
+    raise ValueError(f"{path} cannot be called with {setting_prefix()}.kwargs={kwargs}: {reason}")
 
 
 def _width_received(head: nn.Module, name: str, path: str) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from weakspot.datasets.base import Dataset
-from weakspot.models.base import Model, built_as
+from weakspot.models.base import Model, use_setting_prefix
 from weakspot.pipeline.reweight import Reweight
 from weakspot.pipeline.training_settings import TrainingSettings
 from weakspot.seeds import check_seed
@@ -145,7 +145,7 @@ class AuditTarget:
         """Return the network whose embeddings are used instead of the model's own; its head is not used."""
         assert self.encoder is not None
         _seed_generators(seed)
-        with built_as("encoder"):
+        with use_setting_prefix("encoder"):
             encoder: Model = self.encoder.make(self.task)
         return encoder
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int, Shaped
 from weakspot.evaluation.held_out_split import MIN_EXAMPLES
 from weakspot.findings.runs_to_compare import LAST_LAYER
 from weakspot.methods import apply, audit_of, method_of, weights_of
-from weakspot.pipeline.saved_runs import SavedRun, part_of
+from weakspot.pipeline.saved_runs import SavedRun, subset_of
 from weakspot.predictions import Predictions
 from weakspot.predictions.other_examples import also_in
 from weakspot.slices import Slices
@@ -57,7 +57,7 @@ def carry_over(run: SavedRun, p: Predictions, searched: Predictions | None = Non
     check_testable(run)
     rows = rows_not_searched(run, p.ids, None if searched is None else also_in(p, searched))
     check_fits(run, p)
-    not_searched = part_of(p, rows)
+    not_searched = subset_of(p, rows)
     audit = audit_of(run.slices, not_searched)
     if int(audit.rows.sum()) < MIN_EXAMPLES:
         raise ValueError(

@@ -81,7 +81,7 @@ class SavedRun:
             ValueError: If that place now holds other examples.
         """
         given = self.given_predictions(store, allowed)
-        return part_of(given, self.rows_in(given))
+        return subset_of(given, self.rows_in(given))
 
     def searched_predictions(self, store: Path) -> Predictions | None:
         """Read the examples that were searched for slices; None if they can no longer be read."""
@@ -141,9 +141,9 @@ class SavedRun:
 
     def run_to_compare(self, store: Path) -> RunToCompare:
         """Return the run in the form that a comparison takes."""
-        return self.to_compare_over(self.predictions(store))
+        return self.run_to_compare_from(self.predictions(store))
 
-    def to_compare_over(self, predictions: Predictions) -> RunToCompare:
+    def run_to_compare_from(self, predictions: Predictions) -> RunToCompare:
         """Return the run in the form that a comparison takes, with its predictions, which have been read already."""
         if self.findings is None:
             return RunToCompare(str(self.folder), self.slices, predictions, ())
@@ -157,7 +157,7 @@ class SavedRun:
         )
 
 
-def part_of(given: Predictions, rows: Int[np.ndarray, " m"]) -> Predictions:
+def subset_of(given: Predictions, rows: Int[np.ndarray, " m"]) -> Predictions:
     """Return some of the examples of a file or record; the part's manifest records how many it lacks."""
     if len(rows) == len(given):
         return given

@@ -18,10 +18,10 @@ from weakspot.pipeline.progress import format_duration
 
 log = logging.getLogger(__name__)
 
-LONG = 600.0
+LONG_TRAINING_SECONDS = 600.0
 """Seconds; shorter training is not worth a note."""
 
-MEASURED = 10.0
+MEASURING_SECONDS = 10.0
 """Seconds of batches over which the rate is measured."""
 
 _WARM_UP = 2  # batches that are left out of the rate: workers start, and libraries choose their algorithms
@@ -50,13 +50,13 @@ class SlowTrainingNote(Callback):
         now = time.monotonic()
         if self._batches == _WARM_UP:
             self._start = now
-        if self._start is None or self._batches == _WARM_UP or now - self._start < MEASURED:
+        if self._start is None or self._batches == _WARM_UP or now - self._start < MEASURING_SECONDS:
             return
         self._decided = True
         seconds = (now - self._start) / (self._batches - _WARM_UP)
         per_epoch, epochs = int(trainer.num_training_batches), trainer.max_epochs or 1
         left = seconds * (per_epoch * (epochs - trainer.current_epoch) - batch_idx - 1)
-        if left >= LONG and trainer.strategy.root_device.type == "cpu" and is_main_process():
+        if left >= LONG_TRAINING_SECONDS and trainer.strategy.root_device.type == "cpu" and is_main_process():
             log.info(
                 "training will take about %s on this CPU (%s s a batch, %d batches an epoch, %d epochs at most); "
                 "faster: %s",
@@ -64,10 +64,10 @@ class SlowTrainingNote(Callback):
                 f"{seconds:.1f}" if seconds >= 1 else f"{seconds:.2g}",
                 per_epoch,
                 epochs,
-                self._faster(),
+                self._faster_choices(),
             )
 
-    def _faster(self) -> str:
+    def _faster_choices(self) -> str:
         choices = ["fewer epochs (training.epochs=)", "a GPU"]
         if isinstance(self._dataset.preview(0), Image.Image):
             choices.insert(0, "smaller images (dataset.size=)")

@@ -68,7 +68,7 @@ def pull_checkpoint(
         log_input_artifact(logger, "checkpoint", target.given_checkpoint())
         return target.given_checkpoint()
     folder = checkpoint_folder(target)
-    signals.goes_on_from(lambda: is_trained(folder) or is_interrupted(folder))
+    signals.register_saved_work(lambda: is_trained(folder) or is_interrupted(folder))
     if broadcast_decision("has_checkpoint", lambda: is_trained(folder)):
         log_input_artifact(logger, "checkpoint", folder)
         return folder / CHECKPOINT  # no lock is needed, and it may lie on a read-only disk
@@ -115,7 +115,7 @@ def pull_predictions(
     checkpoint = pull_checkpoint(target, upstream, logger)
     weights = weights_digest(target, checkpoint)
     folder = predictions_folder(target, weights)
-    signals.goes_on_from(lambda: is_complete(folder) or has_shards(folder))
+    signals.register_saved_work(lambda: is_complete(folder) or has_shards(folder))
     predictions = _read_complete_predictions(folder, upstream) if is_main_process() else None
     if broadcast_decision("has_predictions", lambda: predictions is not None):
         log_input_artifact(logger, "predictions", folder)
@@ -164,7 +164,7 @@ def pull_shard(
     """
     checkpoint = pull_checkpoint(target, upstream, logger)
     folder = predictions_folder(target, weights_digest(target, checkpoint))
-    signals.goes_on_from(lambda: is_complete(folder) or has_shards(folder))
+    signals.register_saved_work(lambda: is_complete(folder) or has_shards(folder))
     if not broadcast_decision("has_predictions", lambda: is_complete(folder)):
         with shard_lock(shard, folder, "predictions_dir"):
             # another job may have joined it meanwhile
@@ -233,15 +233,15 @@ def load_audited_model(target: AuditTarget) -> Model:
     """Return the model with the weights that made the predictions; only one process may call this, after
     `pull_predictions`.
     """
-    return load_model(target, _pulled_checkpoint(target))
+    return load_model(target, _checkpoint_path(target))
 
 
 def read_pulled_predictions(target: AuditTarget) -> Predictions:
     """Return the record that `pull_predictions` has made, in any process; ranks above 0 must wait until it exists."""
-    return read(predictions_folder(target, weights_digest(target, _pulled_checkpoint(target))))
+    return read(predictions_folder(target, weights_digest(target, _checkpoint_path(target))))
 
 
-def _pulled_checkpoint(target: AuditTarget) -> Path | None:
+def _checkpoint_path(target: AuditTarget) -> Path | None:
     match target.checkpoint:
         case "pretrained":
             return None
