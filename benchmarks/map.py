@@ -80,7 +80,7 @@ def measured(tab: Page, n: int, runs: int) -> dict[str, float]:
     tab.evaluate(
         "window.chosen = 0; const drawn = () => (window.chosen ||= performance.now()); "
         "new MutationObserver(() => requestAnimationFrame(drawn)).observe("
-        "document.querySelector('.map-told'), { childList: true })"
+        "document.querySelector('.map-summary'), { childList: true })"
     )
     tab.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.25)
     tab.mouse.down()

@@ -109,7 +109,7 @@ def part(
 
 def light_a_finding(page: Page) -> None:
     """Press the first finding's button beside the map."""
-    page.locator("button.light").first.click()
+    page.locator("button.highlight").first.click()
     page.wait_for_timeout(1500)
 
 

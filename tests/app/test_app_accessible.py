@@ -71,7 +71,7 @@ def test_every_page_is_accessible(outputs, scheme, width):
         tab.goto(
             f"http://localhost:{server.port}/run/{run.digest}?map=shown&lasso=-1,-1;70000,-1;70000,70000"
         )
-        tab.locator(".map-told h3").wait_for()
+        tab.locator(".map-summary h3").wait_for()
         check("Chosen by a lasso")
         tab.goto(f"http://localhost:{server.port}/compare")
         follow(tab, tab.get_by_role("button", name="Compare"))

@@ -116,7 +116,7 @@ def test_a_run_that_left_examples_out_shows_the_images_of_its_own_and_so_does_a_
     run_of(at, columns(image=images))
     Shell(at)("discover", "slices=run", "predictions=mine.parquet", "logger=none", "hydra.run.dir=again")
     runs = RunIndex([at])
-    loaded = LoadedRuns(runs).of(next(run for run in runs.all() if run.folder.name == "again"))
+    loaded = LoadedRuns(runs).load(next(run for run in runs.all() if run.folder.name == "again"))
     assert MIN_EXAMPLES <= len(loaded) < N
     weights = np.arange(len(loaded)) % 2.0
     save_selection(loaded, weights, "every other", at / "selected", SelectionTest(1), Media(), None)

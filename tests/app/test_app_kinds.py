@@ -169,8 +169,8 @@ def test_predictions_are_found_in_any_folder_that_the_server_was_given(tmp_path)
     p, run = explored(tmp_path, classes)
     (tmp_path / "predictions").rename(tmp_path / "elsewhere")
     with pytest.raises(FileNotFoundError, match="name their folder too"):
-        LoadedRuns(RunIndex([tmp_path / "run"])).of(run)
-    found = LoadedRuns(RunIndex([tmp_path / "run", tmp_path / "elsewhere"])).of(run)
+        LoadedRuns(RunIndex([tmp_path / "run"])).load(run)
+    found = LoadedRuns(RunIndex([tmp_path / "run", tmp_path / "elsewhere"])).load(run)
     assert np.array_equal(found.predictions.ids, p.ids)
     for number, weights in enumerate(found.slices.weights, start=1):
         rows = found.groups[f"slice-{number}"][1]

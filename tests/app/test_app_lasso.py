@@ -147,12 +147,12 @@ def test_a_lasso_becomes_a_slice_that_is_tested_on_what_was_held_out(server, out
         few = tab.evaluate("addressCorners(Array.from({ length: 1000 }, (_, i) => [i / 3, 2 * i]))")
         assert len(few) <= MAX_CORNERS
         assert all(isinstance(number, int) for corner in few for number in corner)
-        counted = int(tab.locator(".map-told dd").first.inner_text())
+        counted = int(tab.locator(".map-summary dd").first.inner_text())
         follow(tab, tab.get_by_role("button", name="List them, and test them"))
         assert f"{counted} examples" in tab.locator("#found").inner_text()
         assert tab.get_by_label("Conditions").inner_text().startswith("inside a lasso on the map")
-        tab.locator(".map-told h3").wait_for()  # drawn again
-        assert int(tab.locator(".map-told dd").first.inner_text()) == counted
+        tab.locator(".map-summary h3").wait_for()  # drawn again
+        assert int(tab.locator(".map-summary dd").first.inner_text()) == counted
         tab.locator("select[name=label]").select_option("cat")
         follow(tab, tab.get_by_role("button", name="Show", exact=True))
         assert "label is cat, inside a lasso on the map" in tab.locator("form .note").first.inner_text()
@@ -160,7 +160,7 @@ def test_a_lasso_becomes_a_slice_that_is_tested_on_what_was_held_out(server, out
         assert "net" in tab.locator("h1").inner_text()
     made = next(run for run in RunIndex([outputs]).all() if run.method == "selection")
     assert Findings.load(made.folder).slices[0].evidence.verdict == "confirmed"
-    again = LoadedRuns(RunIndex([outputs])).of(made)
+    again = LoadedRuns(RunIndex([outputs])).load(made)
     lasso = Lasso.parse(again.slices.provenance["settings"]["lasso"])
     inside = lasso.contains(record.map_positions) & np.array(
         [record.label(row) == "cat" for row in range(len(record))]

@@ -54,7 +54,7 @@ def run(outputs):
 
 @pytest.fixture(scope="module")
 def record(outputs, run):
-    return LoadedRuns(RunIndex([outputs])).of(run)
+    return LoadedRuns(RunIndex([outputs])).load(run)
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +228,7 @@ def test_a_selection_becomes_a_slice_that_is_tested_on_what_was_held_out(server,
         tab.goto(f"http://localhost:{server.port}/run/{run.digest}?where=" + quote("group=red_≥5"))
         assert "selection 2 at the level 0.0083" in tab.locator("form .note").first.inner_text()
     (made,) = (one for one in RunIndex([outputs]).all() if one.method == "selection")
-    again = LoadedRuns(RunIndex([outputs])).of(made)
+    again = LoadedRuns(RunIndex([outputs])).load(made)
     inside = np.array(record.attributes["group"].to_pylist()) == "red_≥5"
     assert np.array_equal(again.slices.weights[0] > 0, inside)
     assert np.array_equal(again.searched, record.searched)

@@ -105,7 +105,7 @@ def test_what_the_run_hid_describes_no_selection_either(outputs, tmp_path):
         Scan(n_slices=1), Predictions.load(outputs / "predictions" / "net"), tmp_path, restating=("weather",)
     )
     runs = RunIndex([tmp_path, outputs])
-    record = LoadedRuns(runs).of(next(run for run in runs.all() if run.folder == tmp_path))
+    record = LoadedRuns(runs).load(next(run for run in runs.all() if run.folder == tmp_path))
     save_selection(
         record, where(record, "fog").astype(float), "fog", tmp_path / "new", SelectionTest(1), Media(), None
     )

@@ -532,9 +532,10 @@ def test_the_list_sorts_and_filters_and_is_a_plain_table_without_script(runs):
         assert plain.locator("tbody tr:visible").count() == 4
         # what remains needs none: the ticks of a plain form
         assert (
-            plain.locator("input:not([form=comparing]), select, button:not(#comparing button)").count() == 0
+            plain.locator("input:not([form=compare-form]), select, button:not(#compare-form button)").count()
+            == 0
         )
-        plain.locator("input[form=comparing]").first.check()
+        plain.locator("input[form=compare-form]").first.check()
         follow(plain, plain.get_by_role("button", name="Compare the ticked"))
         assert "tick two runs" in plain.locator("main").inner_text()
 

@@ -82,7 +82,7 @@ def test_a_run_of_before_there_were_maps_has_none(found, tmp_path):
     page = render(Findings.load(tmp_path))
     assert 'id="map"' not in page
     assert 'href="#map"' not in page
-    assert 'class="light"' not in page
+    assert 'class="highlight"' not in page
 
 
 def test_a_map_of_other_columns_is_refused(found, tmp_path):
@@ -249,7 +249,7 @@ def test_neighbours_stay_together(kind, monkeypatch):
 
 
 def told(tab):
-    names, values = (tab.locator(f".map-told {tag}").all_inner_texts() for tag in ("dt", "dd"))
+    names, values = (tab.locator(f".map-summary {tag}").all_inner_texts() for tag in ("dt", "dd"))
     return {name: value.replace("\u202f", " ") for name, value in zip(names, values, strict=True)}
 
 
@@ -315,11 +315,11 @@ def test_a_rectangle_and_a_lasso_select_what_lies_in_them(browser, tmp_path, fou
     wrong = ~predictions.correct
     assert said["Share of all errors"] == f"{100 * (wrong & inside).sum() / wrong.sum():.0f} %"
     assert said["Accuracy of all others"] == f"{100 * predictions.correct[~inside].mean():.0f} %"
-    words = tab.locator(".map-told").inner_text()
+    words = tab.locator(".map-summary").inner_text()
     assert "tests nothing" in words
     assert "no p value" in words
     tab.locator(".map-clear").click()
-    assert not tab.locator(".map-told").is_visible()
+    assert not tab.locator(".map-summary").is_visible()
     assert requests == [tab.url]
     assert complaints == []
     tab.close()
@@ -415,9 +415,9 @@ def test_a_finding_lights_its_members(browser, tmp_path, found):
     predictions, findings = found
     page = render(findings)
     tab, _, complaints = opened(browser, tmp_path, page)
-    tab.locator("#finding-1 button.light").click()
-    tab.locator(".map-told h3").wait_for()
-    assert tab.locator(".map-told h3").inner_text() == f"Finding 1: {findings.findings[0].subject}"
+    tab.locator("#finding-1 button.highlight").click()
+    tab.locator(".map-summary h3").wait_for()
+    assert tab.locator(".map-summary h3").inner_text() == f"Finding 1: {findings.findings[0].subject}"
     assert saved(tab) == predictions.ids[in_page(page)["members"][1]].tolist()
     assert tab.locator(".map-board > canvas").is_visible()
     assert complaints == []
@@ -440,7 +440,7 @@ def test_nothing_that_examples_bring_is_markup(browser, tmp_path):
     tab.locator("#map select").select_option(label=HOSTILE)
     tab.locator(".map-legend button", has_text="alert(1)").click()
     assert saved(tab) == [formula_free(ids[i]) for i in np.flatnonzero(values == HOSTILE)]
-    assert f": {HOSTILE}" in tab.locator(".map-told").inner_text()
+    assert f": {HOSTILE}" in tab.locator(".map-summary").inner_text()
     to_map(tab)
     at = placed(tab, in_page(page)["at"].astype(float))
     tab.mouse.click(*at[np.argmax(at[:, 0])])

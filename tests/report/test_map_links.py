@@ -54,9 +54,9 @@ def test_it_is_kept_and_a_map_without_leaves_lights_no_nodes(run, tmp_path):
     findings.save(tmp_path)
     assert Findings.load(tmp_path).equals(findings)
     older = render(replace(findings, map=findings.map.drop_columns(["leaf"])), Media(picture))
-    assert re.search(r'class="light"\s+data-node', page)
-    assert not re.search(r'class="light"\s+data-node', older)
-    assert re.search(r'class="light"\s+data-finding', older)
+    assert re.search(r'class="highlight"\s+data-node', page)
+    assert not re.search(r'class="highlight"\s+data-node', older)
+    assert re.search(r'class="highlight"\s+data-finding', older)
 
 
 def thumbnails_of(data):
@@ -117,15 +117,15 @@ def test_nodes_lead_to_points_and_points_to_nodes(browser, tmp_path, run):
     inner = next(node for node in slices.tree.walk() if not node.leaf and node.id != slices.tree.id)
     tab.evaluate(f"location.hash = 'node-{inner.id}'")
     tab.locator(f".about button[data-node='{inner.id}']").click()
-    tab.locator(".map-told h3", has_text=f"Node {inner.id}").wait_for()
+    tab.locator(".map-summary h3", has_text=f"Node {inner.id}").wait_for()
     assert saved(tab) == predictions.ids[members(inner)].tolist()
 
     tab.locator("details", has=tab.locator("#clusters")).last.locator("> summary").click()
     leaf = max(slices.tree.leaves(), key=lambda one: one.size)
     tab.locator(f"#clusters button[data-node='{leaf.id}']").click()
-    tab.locator(".map-told h3", has_text=f"ode {leaf.id}").wait_for()
+    tab.locator(".map-summary h3", has_text=f"ode {leaf.id}").wait_for()
     assert saved(tab) == predictions.ids[members(leaf)].tolist()
-    homes = tab.locator(".map-homes tbody tr", has=tab.locator(f"a[href='#node-{leaf.id}']"))
+    homes = tab.locator(".map-containers tbody tr", has=tab.locator(f"a[href='#node-{leaf.id}']"))
     assert homes.locator("td").all_inner_texts() == ["100\u202f%", "100\u202f%"]
 
     to_map(tab)
@@ -138,10 +138,10 @@ def test_nodes_lead_to_points_and_points_to_nodes(browser, tmp_path, run):
     link.click()
     assert tab.locator(f"#node-{own}").is_visible()
 
-    card = tab.locator(".card button.light").first
+    card = tab.locator(".card button.highlight").first
     card.click()
-    tab.locator(".map-told h3", has_text="Finding 1").wait_for()
-    assert tab.locator(".map-homes a[href='#finding-1']").is_visible()
+    tab.locator(".map-summary h3", has_text="Finding 1").wait_for()
+    assert tab.locator(".map-containers a[href='#finding-1']").is_visible()
     assert (len(requests), complaints) == (1, [])
     tab.close()
 

@@ -342,8 +342,8 @@ def test_a_confusion_of_many_classes_adds_up_the_rest():
     assert np.sum(table.cells) == pytest.approx(1)
     for row, name in enumerate(table.labels[:-1]):
         assert np.sum(table.cells[row]) == pytest.approx(weight[int(name[1:])].sum() / weight.sum())
-    assert table.heaviest[2] == pytest.approx(weight.max() / weight.sum())
-    assert (table.added_up, table.pairs) == ((22, 22), 900)
+    assert table.largest[2] == pytest.approx(weight.max() / weight.sum())
+    assert (table.merged, table.pairs) == ((22, 22), 900)
 
 
 def of_ten_classes():

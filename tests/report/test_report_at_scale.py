@@ -270,9 +270,9 @@ def test_a_node_that_is_left_out_is_said_to_be_until_something_else_is_pressed(
 
 
 def test_what_makes_room_depends_on_the_options():
-    assert "report.examples=all" in ReportOptions().roomier
-    assert "report.members=24" in ReportOptions(members="all", examples="all").roomier
-    assert "report." not in ReportOptions(examples="all").roomier
+    assert "report.examples=all" in ReportOptions().more_room_hint
+    assert "report.members=24" in ReportOptions(members="all", examples="all").more_room_hint
+    assert "report." not in ReportOptions(examples="all").more_room_hint
 
 
 @needs_chromium

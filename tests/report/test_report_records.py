@@ -127,7 +127,7 @@ def test_answers_are_said_and_marked():
     assert (
         page.count('<mark class="both"') == 4
     )  # the whole of one answer, a part of another; finding and slice
-    assert page.count('<mark class="said"') == 4
+    assert page.count('<mark class="prediction"') == 4
     assert "Question 2?" in words
 
 

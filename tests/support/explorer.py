@@ -36,7 +36,7 @@ def read(page):
 def record_of(outputs, method):
     """The record of the run of a method in a folder of outputs."""
     runs = RunIndex([outputs])
-    return LoadedRuns(runs).of(next(run for run in runs.all() if run.method == method))
+    return LoadedRuns(runs).load(next(run for run in runs.all() if run.method == method))
 
 
 @contextmanager

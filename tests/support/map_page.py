@@ -102,7 +102,7 @@ def drag(tab, corners):
     for corner in corners[1:]:
         tab.mouse.move(*corner)
     tab.mouse.up()
-    tab.locator(".map-told h3").wait_for()
+    tab.locator(".map-summary h3").wait_for()
 
 
 def saved(tab):

@@ -50,7 +50,7 @@ class ComparePages:
     def _compare(self, before: str, after: str) -> str:
         if before == after:
             raise ValueError("Both are the same run: choose two.")
-        earlier, later = (self._loaded_runs.of(self._run(digest)).to_compare for digest in (before, after))
+        earlier, later = (self._loaded_runs.load(self._run(digest)).to_compare for digest in (before, after))
         check_comparable(earlier, later)
         folder = self._home / secrets.token_hex(8)
         command = shlex.join(["python", "discover.py", f"compare=[{earlier.run},{later.run}]"])

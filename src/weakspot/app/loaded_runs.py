@@ -206,7 +206,7 @@ class LoadedRuns:
         self._folders = (*runs.folders, *data_folders)
         self._cached: Recent[tuple[str, float], LoadedRun] = Recent(_MAX_CACHED)
 
-    def of(self, run: RunSummary) -> LoadedRun:
+    def load(self, run: RunSummary) -> LoadedRun:
         """Return a run with its files read.
 
         Raises:

@@ -133,7 +133,7 @@ class McpTools:
         """
         if before == after:
             raise ValueError("Both are the same run: choose two.")
-        earlier, later = (self._loaded_runs.of(self._run(name)).to_compare for name in (before, after))
+        earlier, later = (self._loaded_runs.load(self._run(name)).to_compare for name in (before, after))
         check_comparable(earlier, later)
         return dict(_COMPARISON.dump_python(compare_slices(earlier, later), mode="json"))
 

@@ -115,8 +115,8 @@ class RunIndex:
     def __init__(self, folders: Sequence[Path]) -> None:
         self.folders = tuple(folders)
         # the function that reads the run of each page
-        self._readers: dict[Path, Callable[[Path], RunSummary | None]] = {}
-        self._known: dict[Path, tuple[Any, RunSummary | None]] = {}
+        self._reader_by_page: dict[Path, Callable[[Path], RunSummary | None]] = {}
+        self._cached_summaries: dict[Path, tuple[Any, RunSummary | None]] = {}
         self._page_by_digest: dict[str, Path] = {}
         self._lock = Lock()
 
@@ -124,9 +124,11 @@ class RunIndex:
         """Return every run with a report and every comparison, newest first; `damage` is set for damaged ones."""
         pages = dict(_find_pages(self.folders))
         with self._lock:
-            self._readers = pages
+            self._reader_by_page = pages
             found = [self._run_of(page) for page in pages]
-            self._known = {page: known for page, known in self._known.items() if page in pages}
+            self._cached_summaries = {
+                page: cached for page, cached in self._cached_summaries.items() if page in pages
+            }
             runs = {run.digest: run for run in found if run is not None}
             self._page_by_digest = {digest: run.report for digest, run in runs.items()}
         return sorted(runs.values(), key=lambda run: (run.created, run.modified), reverse=True)
@@ -149,13 +151,14 @@ class RunIndex:
 
     def _run_of(self, page: Path) -> RunSummary | None:
         stamp = [_file_stamp(page.parent / name) for name in (page.name, FILE, COMPARISON, _SLICES_FILE)]
-        known = self._known.get(page)
+        cached = self._cached_summaries.get(page)
         # Damaged runs are read again: they may have been repaired in files that have no stamp.
-        if known is None or known[0] != stamp or (known[1] is not None and known[1].damage):
-            read = self._readers.get(page)  # None if another request has found that the page is gone
+        if cached is None or cached[0] != stamp or (cached[1] is not None and cached[1].damage):
+            read = self._reader_by_page.get(page)  # None if another request has found that the page is gone
             run = None if read is None else read(page.parent)
-            known = self._known[page] = stamp, None if run is None else replace(run, place=self._place(run))
-        return known[1]
+            placed = None if run is None else replace(run, place=self._place(run))
+            cached = self._cached_summaries[page] = stamp, placed
+        return cached[1]
 
     def _place(self, run: RunSummary) -> str:
         homes = [os.path.dirname(os.path.abspath(folder)) for folder in self.folders]

@@ -157,10 +157,10 @@ class RunPages:
         """Return the Grad-CAM overlay of an example."""
         loaded, query = self._loaded_run(request), request.query_params
         target = _cam_class(query.get("class", DEFAULT_CAM_CLASS), loaded, _requested_row(request, loaded))
-        picture = self._require_previews(loaded).cam_overlay(
+        overlay = self._require_previews(loaded).cam_overlay(
             _requested_row(request, loaded), query.get("layer", ""), target
         )
-        return Response(encode_webp(picture), media_type="image/webp")
+        return Response(encode_webp(overlay), media_type="image/webp")
 
     def example(self, request: Request) -> Response:
         """Show one example."""
@@ -252,12 +252,12 @@ class RunPages:
         run = self._runs.find(request.path_params["digest"])
         if run is None or run.is_comparison:
             raise HTTPException(404, "There is no such run, or it no longer exists; the list shows all runs.")
-        return self._loaded_runs.of(run)
+        return self._loaded_runs.load(run)
 
     def _previews(self, loaded: LoadedRun) -> tuple[RunPreviews | None, str]:
         """Return the previews of a run, or None and why there are none."""
         try:
-            previews = self._previews_cache.of(loaded)
+            previews = self._previews_cache.get(loaded)
             previews.open()
         except Exception as error:  # the data and the configuration may be anything
             return None, printable_lines(str(error) or type(error).__name__)

@@ -88,7 +88,7 @@ class RunPreviewsCache:
         self._runs, self._previews_of = runs, previews_of
         self._cached: Recent[LoadedRun, RunPreviews] = Recent(_MAX_CACHED)
 
-    def of(self, loaded: LoadedRun) -> RunPreviews:
+    def get(self, loaded: LoadedRun) -> RunPreviews:
         """Return the previews of a run.
 
         Raises:

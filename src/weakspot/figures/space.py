@@ -94,11 +94,13 @@ def space(
         small.set_title(one.name, fontsize=6)
         small.set_xlabel(f"size {numbers.count(one.size)}", fontsize=SMALL, color=MID_GREY, labelpad=2)
         small.spines[:].set(visible=True, color=LIGHT_GREY)
-        heaviest = one.weights.max(initial=0)
-        inside = one.weights > _LEAST_WEIGHT * heaviest
+        largest_weight = one.weights.max(initial=0)
+        inside = one.weights > _LEAST_WEIGHT * largest_weight
         _draw_background(small, shown.positions, np.flatnonzero(~inside))
         order = np.flatnonzero(inside)[np.argsort(one.weights[inside], kind="stable")]
-        _draw_points(small, shown, point_colours, order, 1 + 5 * one.weights[order] / max(heaviest, 1e-12))
+        _draw_points(
+            small, shown, point_colours, order, 1 + 5 * one.weights[order] / max(largest_weight, 1e-12)
+        )
     return figure
 
 

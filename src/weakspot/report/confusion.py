@@ -19,9 +19,9 @@ class Confusion:
         labels, predictions: The names of rows and columns.
         cells: Shares in [0, 1], row by row.
         right: Whether a cell is a right answer; None if its row or column adds up others.
-        heaviest: The label, prediction and share of the largest single cell.
-        mistake: The same for the largest wrong cell, if there is any.
-        added_up: How many labels, and how many predictions, are added up as “(others)”.
+        largest: The label, prediction and share of the largest single cell.
+        largest_mistake: The same for the largest wrong cell, if there is any.
+        merged: How many labels, and how many predictions, are added up as “(others)”.
         pairs: How many pairs of label and prediction occur, including those that are added up.
     """
 
@@ -29,9 +29,9 @@ class Confusion:
     predictions: Sequence[str]
     cells: Sequence[Sequence[float]]
     right: Sequence[Sequence[bool | None]]
-    heaviest: tuple[str, str, float]
-    mistake: tuple[str, str, float] | None
-    added_up: tuple[int, int]
+    largest: tuple[str, str, float]
+    largest_mistake: tuple[str, str, float] | None
+    merged: tuple[int, int]
     pairs: int
 
 
@@ -52,7 +52,7 @@ def confusion(weights: Sequence[ConfusionCell], classes: Sequence[str] = ()) -> 
     if total <= 0:
         return None
     labels, guesses = _axes(weights, classes)
-    added_up = (
+    merged = (
         len({cell.label for cell in weights}.difference(labels)),
         len({cell.prediction for cell in weights}.difference(guesses)),
     )
@@ -71,7 +71,7 @@ def confusion(weights: Sequence[ConfusionCell], classes: Sequence[str] = ()) -> 
         [[None if _REST in (row, column) else row == column for column in guesses] for row in labels],
         _top(weights, total),
         _top(wrong, total) if wrong else None,
-        added_up,
+        merged,
         len(weights),
     )
 
@@ -86,14 +86,14 @@ def _axes(weights: Sequence[ConfusionCell], classes: Sequence[str]) -> tuple[lis
     named = {getattr(cell, side) for cell in weights for side in ("label", "prediction")}
     if len(classes) <= _SHOWN and named <= set(classes):
         return list(classes), list(classes)
-    labels, guesses = _heaviest(weights, "label"), _heaviest(weights, "prediction")
+    labels, guesses = _by_weight(weights, "label"), _by_weight(weights, "prediction")
     common = [name for name in labels if name in guesses]
     rows = common + [name for name in labels if name not in common]
     columns = common + [name for name in guesses if name not in common]
     return rows, columns
 
 
-def _heaviest(weights: Sequence[ConfusionCell], side: str) -> list[str]:
+def _by_weight(weights: Sequence[ConfusionCell], side: str) -> list[str]:
     sums: dict[str, float] = {}
     for cell in weights:
         sums[getattr(cell, side)] = sums.get(getattr(cell, side), 0.0) + cell.weight

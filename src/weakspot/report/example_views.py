@@ -14,7 +14,7 @@ from weakspot.legible import LONGEST_TEXT
 from weakspot.report.answer_passages import Segment, highlight_answers, span_text
 from weakspot.report.thumbnails import Thumbnail, Thumbnails
 
-FEWER = 12
+SHORT_LIST_LENGTH = 12
 """How many examples are shown of an unconfirmed finding, and of a slice whose confirmed finding shows its own."""
 
 _AT_ONCE = 48  # Grad-CAMs that are made together
@@ -31,7 +31,7 @@ class ExampleView:
         image, cam: Thumbnails; None if there are none, or if the page has no room for them.
         text, record: The preview of a text, or of a row of values.
         passage: The passage that the question is about, with the answer and the model's answer highlighted.
-        pictured: Whether the example is an image, even if there is no room for it.
+        is_image: Whether the example is an image, even if there is no room for it.
     """
 
     example: Example
@@ -43,7 +43,7 @@ class ExampleView:
     text: str | None = None
     record: Mapping[str, Any] | None = None
     passage: Sequence[Segment] = ()
-    pictured: bool = False
+    is_image: bool = False
 
     @property
     def facts(self) -> list[str]:
@@ -87,14 +87,14 @@ def images_by_priority(
     ranked = sorted(findings.findings, key=lambda finding: not finding.confirmed)
     for cams in (False, True):
         for finding in ranked:
-            yield finding.portrait.top[:FEWER], cams
+            yield finding.portrait.top[:SHORT_LIST_LENGTH], cams
     confirmed = {finding.number for finding in ranked if finding.confirmed}
     for finding in ranked:
-        yield finding.portrait.top[: None if finding.confirmed else FEWER], True
+        yield finding.portrait.top[: None if finding.confirmed else SHORT_LIST_LENGTH], True
         for neighbour in findings.slices[finding.parts[0] - 1].neighbours if finding.parts else ():
             yield neighbour.rows, True
     for one in findings.slices:
-        yield one.portrait.top[: FEWER if one.finding in confirmed else None], True
+        yield one.portrait.top[: SHORT_LIST_LENGTH if one.finding in confirmed else None], True
         for neighbour in one.neighbours:
             yield neighbour.rows, True
     for cluster in findings.clusters:
@@ -171,7 +171,7 @@ class ExampleViews:
         example, image = self.findings.example(row), self._images.get(row)
         if image is not None or (self.thumbnails.full and self._images):
             return ExampleView(
-                example, weight, example.label, example.prediction, image=image, cam=cam, pictured=True
+                example, weight, example.label, example.prediction, image=image, cam=cam, is_image=True
             )
         label, prediction = example.label, example.prediction
         record, text, passage = self.media.record(row), self.media.text(row), None

@@ -10,10 +10,10 @@ from weakspot.findings import Finding, Findings, NearMiss
 from weakspot.findings.entries import Neighbour, Portrait, Slice
 from weakspot.report.confusion import Confusion, confusion
 from weakspot.report.curves import Curve, search_curves
-from weakspot.report.example_views import FEWER, ExampleView, ExampleViews
+from weakspot.report.example_views import SHORT_LIST_LENGTH, ExampleView, ExampleViews
 
 _SEARCHED = 24  # examples of a slice by whose ids a reader can find it
-_HELD = 0.25  # a finding is listed for a value if it holds at least this share of the examples with it
+_MIN_HELD_SHARE = 0.25  # of the examples with a value: a finding that holds at least as much is listed for it
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class NeighbourView:
 
 @dataclass(frozen=True)
 class SliceView:
-    """Holds a slice of the method; `others` are members that are not among the examples shown."""
+    """Holds a slice of the method; `further_members` are members that are not among the examples shown."""
 
     slice: Slice
     anchor: str
     confusion: Confusion | None
     curves: Sequence[Curve]
     examples: Sequence[ExampleView]
-    others: Sequence[ExampleView]
+    further_members: Sequence[ExampleView]
     neighbours: Sequence[NeighbourView]
 
     @property
@@ -56,13 +56,13 @@ class SliceView:
 
 @dataclass(frozen=True)
 class FindingView:
-    """Holds a finding with its parts; `others` are members that are not among the examples shown."""
+    """Holds a finding with its parts; `further_members` are members that are not among the examples shown."""
 
     finding: Finding
     anchor: str
     confusion: Confusion | None
     examples: Sequence[ExampleView]
-    others: Sequence[ExampleView]
+    further_members: Sequence[ExampleView]
     parts: Sequence[SliceView]
 
     @property
@@ -78,7 +78,8 @@ class FindingView:
             return None
         accuracy = self.finding.accuracy
         bad = accuracy is not None and (accuracy.outside is None or accuracy.inside < accuracy.outside)
-        return self.confusion.mistake if bad and self.confusion.mistake else self.confusion.heaviest
+        mistake = self.confusion.largest_mistake if bad else None
+        return mistake or self.confusion.largest
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def slice_views(
     confirmed = {finding.number for finding in findings.findings if finding.confirmed}
     views = []
     for one in findings.slices:
-        most = FEWER if one.finding in confirmed else len(one.portrait.top)
+        most = SHORT_LIST_LENGTH if one.finding in confirmed else len(one.portrait.top)
         anchor = f"slice-{one.number}"
         views.append(
             SliceView(
@@ -119,7 +120,7 @@ def slice_views(
                 confusion=confusion(one.portrait.confusion, _classes(findings)),
                 curves=search_curves(one.curves),
                 examples=_top(one.portrait, examples, most),
-                others=_others(members.get(anchor, ()), one.portrait.top[:most], examples),
+                further_members=_further_members(members.get(anchor, ()), one.portrait.top[:most], examples),
                 neighbours=[
                     NeighbourView(neighbour, examples.show(neighbour.rows, cams=True))
                     for neighbour in one.neighbours
@@ -138,7 +139,7 @@ def finding_views(
     """Lay out every finding with the slices that it is made of, confirmed findings first."""
     views = []
     for one in sorted(findings.findings, key=lambda finding: not finding.confirmed):
-        most = len(one.portrait.top) if one.confirmed else FEWER
+        most = len(one.portrait.top) if one.confirmed else SHORT_LIST_LENGTH
         anchor = f"finding-{one.number}"
         views.append(
             FindingView(
@@ -146,7 +147,7 @@ def finding_views(
                 anchor=anchor,
                 confusion=confusion(one.portrait.confusion, _classes(findings)),
                 examples=_top(one.portrait, examples, most),
-                others=_others(members.get(anchor, ()), one.portrait.top[:most], examples),
+                further_members=_further_members(members.get(anchor, ()), one.portrait.top[:most], examples),
                 parts=[slices[number - 1] for number in one.parts],
             )
         )
@@ -164,7 +165,9 @@ def _top(portrait: Portrait, examples: ExampleViews, most: int) -> list[ExampleV
     return examples.show(portrait.top[:most], portrait.weights_to_show(most), cams=True)
 
 
-def _others(members: Sequence[int], shown: Sequence[int], examples: ExampleViews) -> list[ExampleView]:
+def _further_members(
+    members: Sequence[int], shown: Sequence[int], examples: ExampleViews
+) -> list[ExampleView]:
     """Return views of the members that are not shown already."""
     known = set(shown)
     return examples.show([row for row in members if row not in known])
@@ -183,7 +186,7 @@ def _holds(finding: Finding, weak: Accuracy) -> bool:
     return any(
         not names.isdisjoint([(line.attribute, line.value), *line.same])
         and line.telling
-        and line.weight >= _HELD * weak.size
+        and line.weight >= _MIN_HELD_SHARE * weak.size
         for line in finding.portrait.enrichment
     )
 
@@ -191,7 +194,7 @@ def _holds(finding: Finding, weak: Accuracy) -> bool:
 def _search_words(portrait: Portrait, examples: Sequence[ExampleView]) -> str:
     pairs = {f"{line.attribute} {line.value}" for line in portrait.enrichment}
     pairs |= {f"{attribute} {value}" for line in portrait.enrichment for attribute, value in line.same[:6]}
-    cells = {f"{cell.label} → {cell.prediction}" for cell in portrait.confusion[:FEWER]}
+    cells = {f"{cell.label} → {cell.prediction}" for cell in portrait.confusion[:SHORT_LIST_LENGTH]}
     ids = [view.example.id for view in examples[:_SEARCHED]]
     return " ".join([*sorted(pairs), *sorted(cells), *(word.text for word in portrait.words), *ids]).lower()
 

@@ -23,9 +23,9 @@ function fill(details) {
       else part.content.append(leftOut());
       fillImages(part.content);
       sortTables(part.content);
-      offerIds(part.content);
-      offerSearch(part.content);
-      offerMap(part.content);
+      initIds(part.content);
+      initSearch(part.content);
+      initMap(part.content);
       details.append(part.content);
       delete details.dataset.part;
       document.dispatchEvent(new Event("unfolded"));
@@ -42,7 +42,7 @@ function leftOut() {
 }
 
 // Reports that the target of a link is not in the page.
-function tellMissing(name) {
+function reportMissing(name) {
   if (!missing) return;
   const [kind, number] = [name.replace(/-.*/, ""), name.replace(/^[^-]*-?/, "")];
   missing.textContent = `${kind[0].toUpperCase()}${kind.slice(1)} ${number}: ${missing.dataset.words}`;
@@ -61,7 +61,7 @@ async function reveal(name) {
     }
   }
   const target = document.getElementById(name) ?? last;
-  if (!target) tellMissing(name);
+  if (!target) reportMissing(name);
   const own = target?.querySelector(":scope > details"); // of a node of the tree
   if (own) {
     await fill(own);

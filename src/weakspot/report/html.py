@@ -94,7 +94,7 @@ def render(findings: Findings, media: Media | None = None, options: ReportOption
         "top_loss": max((view.finding.loss.inside for view in views if view.finding.loss), default=0.0),
         "verdicts": VERDICTS,
         "folded": folded,
-        "roomier": options.roomier,
+        "more_room_hint": options.more_room_hint,
         "ids": ids,
         "left_out": examples.left_out,
         "points": points,

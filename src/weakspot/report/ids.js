@@ -1,7 +1,7 @@
 // Saves the ids of the members of a finding or slice as a CSV file.
 const members = JSON.parse(document.getElementById("members").textContent);
 
-function offerIds(root) {
+function initIds(root) {
   for (const button of root.querySelectorAll("button.ids")) button.hidden = false;
 }
 
@@ -14,4 +14,4 @@ document.addEventListener("click", async (event) => {
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 });
-offerIds(document);
+initIds(document);

@@ -8,8 +8,8 @@ const MAP_CHEAP = 4e6; // characters of a map that is drawn before anyone scroll
 const mapSection = document.getElementById("map");
 let drawnMap = null;
 
-function offerMap(root) {
-  if (mapSection) for (const button of root.querySelectorAll("button.light")) button.hidden = false;
+function initMap(root) {
+  if (mapSection) for (const button of root.querySelectorAll("button.highlight")) button.hidden = false;
 }
 
 // The thumbnail of a point, cut from its sheet, which is decoded when one of its thumbnails is first shown.
@@ -42,8 +42,8 @@ function mapElement(tag, text, properties = {}, ...children) {
 function makeMap(section, points) {
   const canvas = section.querySelector("canvas");
   const context = canvas.getContext("2d");
-  const [hover, legend, told, pinned] =
-    ["hover", "legend", "told", "pinned"].map((name) => section.querySelector(`.map-${name}`));
+  const [hover, legend, summary, pinned] =
+    ["hover", "legend", "summary", "pinned"].map((name) => section.querySelector(`.map-${name}`));
   const colour = section.querySelector("select");
   const [widest, highest] = [points.x, points.y].map((all) => all.reduce((most, value) => Math.max(most, value), 1));
   const tints = new Uint16Array(points.n); // of each point: how near to the front, and its colour's place in `paints`
@@ -93,17 +93,17 @@ function makeMap(section, points) {
       return { codes: points.level, looks, colours: [...colours, style("--outside")], entries: [] };
     }
     const { codes, values, masses, role, ordered } = points.columns[colour.value];
-    const calm = ["finding", "slice"].includes(role) ? 1 : 0; // their first value is "nowhere"
-    const order = values.map((_, code) => code).slice(calm);
-    if (!calm && order.length > MAP_COLOURS.length) order.sort((a, b) => masses[b] - masses[a]);
+    const hasNowhere = ["finding", "slice"].includes(role) ? 1 : 0; // their first value is "nowhere"
+    const order = values.map((_, code) => code).slice(hasNowhere);
+    if (!hasNowhere && order.length > MAP_COLOURS.length) order.sort((a, b) => masses[b] - masses[a]);
     const colours = values.map(() => style("--map-low"));
     if (role === "correct") colours[1] = style("--inside");
     else if (ordered) order.forEach((code, i) => (colours[code] = ramp(order.length > 1 ? i / (order.length - 1) : 1)));
     else order.slice(0, MAP_COLOURS.length).forEach((code, i) => (colours[code] = MAP_COLOURS[i]));
     if (dark.matches && !ordered) colours.forEach((one, code) => (colours[code] = lighter(one)));
     const looks = values.map((_, code) =>
-      [code, role === "correct" || calm ? Number(code > 0) : ordered ? Math.min(code, 254) : 1]);
-    const entries = [...order, ...(calm ? [0] : [])].filter((code) => masses[code] > 0);
+      [code, role === "correct" || hasNowhere ? Number(code > 0) : ordered ? Math.min(code, 254) : 1]);
+    const entries = [...order, ...(hasNowhere ? [0] : [])].filter((code) => masses[code] > 0);
     return { codes, looks, colours,
       entries: entries.map((code) => ({ code, name: values[code], mass: masses[code] })) };
   }
@@ -270,11 +270,12 @@ function makeMap(section, points) {
     return [[a, b], [c, b], [c, d], [a, d]];
   }
 
-  const said = (role, i) => {
+  const valueOfRole = (role, i) => {
     const column = points.columns.find((one) => one.role === role);
     return column ? column.values[column.codes[i]] : null;
   };
-  const verdict = (i) => [said("label", i), said("prediction", i)].filter((word) => word !== null).join(" → ");
+  const verdict = (i) =>
+    [valueOfRole("label", i), valueOfRole("prediction", i)].filter((word) => word !== null).join(" → ");
   const lossAt = (i) => (points.level && points.level[i] <= points.loss.levels ? mapDecimal(lossOf(i)) : null);
 
   function showHover([cx, cy], i = nearest([cx, cy])) {
@@ -331,7 +332,7 @@ function makeMap(section, points) {
 
   function clear() {
     selected = null;
-    told.hidden = hover.hidden = true;
+    summary.hidden = hover.hidden = true;
     pin(-1);
     arrange();
   }
@@ -339,7 +340,7 @@ function makeMap(section, points) {
   function showSelection(title) {
     const list = listed(selected);
     const d = describePoints(points, list);
-    const homes = homesOf(points, selected, list, d.mass);
+    const containers = containersOf(points, selected, list, d.mass);
     const rows = [
       ["Examples",
         points.weight ? `${mapCount(d.points)} drawn, which stand for ${mapCount(d.mass)}` : mapCount(d.points)],
@@ -361,11 +362,11 @@ function makeMap(section, points) {
     save.addEventListener("click", saveIds);
     const drop = mapElement("button", "Clear", { type: "button", className: "map-clear" });
     drop.addEventListener("click", clear);
-    told.replaceChildren(
+    summary.replaceChildren(
       mapElement("h3", title),
       numbers,
       ...(points.thumbnail ? [strip(list)] : []),
-      ...(homes.length ? [homesTable(homes)] : []),
+      ...(containers.length ? [containersTable(containers)] : []),
       ...(d.enriched.length ? [moreCommon(d.enriched)] : []),
       mapElement("p",
         "This only describes the selection and tests nothing. A part that is chosen by eye because it looks bad " +
@@ -373,7 +374,7 @@ function makeMap(section, points) {
         "valid here. Test it on examples that were not used to choose it (browse.py does).", { className: "note" }),
       mapElement("p", null, { className: "map-acts" }, ...(d.points ? [save] : []), drop),
     );
-    told.hidden = false;
+    summary.hidden = false;
   }
 
   // Some of the selected points that have a thumbnail, spread over the selection.
@@ -405,11 +406,11 @@ function makeMap(section, points) {
       return [head, one.share, one.other];
     }));
 
-  const homesTable = (homes) =>
-    sharesTable(["It lies in", "Share of these", "Share of that"], homes.map((home) => {
-      const link = mapElement("a", home.name, { href: home.href });
-      return [mapElement("th", null, { scope: "row" }, link), home.share, home.covered];
-    }), "map-homes");
+  const containersTable = (containers) =>
+    sharesTable(["It lies in", "Share of these", "Share of that"], containers.map((container) => {
+      const link = mapElement("a", container.name, { href: container.href });
+      return [mapElement("th", null, { scope: "row" }, link), container.share, container.covered];
+    }), "map-containers");
 
   function saveIds() {
     // as formula_free in delimited.py: no id becomes a formula in a spreadsheet
@@ -531,13 +532,13 @@ function makeMap(section, points) {
   recolour();
   measure();
   return {
-    light(number) {
+    highlight(number) {
       const inside = new Uint8Array(points.n);
       for (const i of points.members.get(number)) inside[i] = 1;
       select(inside, `Finding ${number}: ${points.names[number]}`);
       section.scrollIntoView();
     },
-    lightNode(id) {
+    highlightNode(id) {
       select(pointsBelow(points, id), nodeName(points.tree, points.tree.ids.indexOf(id)));
       section.scrollIntoView();
     },
@@ -564,11 +565,11 @@ if (mapSection) {
   if (document.getElementById("points").textContent.length < MAP_CHEAP) addEventListener("load", () => idle(map));
   addEventListener("beforeprint", () => drawnMap?.drawNow());
   document.addEventListener("click", async (event) => {
-    const button = event.target.closest("button.light");
+    const button = event.target.closest("button.highlight");
     if (!button) return;
     const { finding, node } = button.dataset;
-    if (finding) (await map()).light(Number(finding));
-    else (await map()).lightNode(Number(node));
+    if (finding) (await map()).highlight(Number(finding));
+    else (await map()).highlightNode(Number(node));
   });
 }
-offerMap(document);
+initMap(document);

@@ -26,7 +26,7 @@ class ReportOptions:
     map: MapKind = "pca"
 
     @property
-    def roomier(self) -> str:
+    def more_room_hint(self) -> str:
         """A sentence that says where to find what does not fit on a page with these options."""
         if self.examples == "top":
             return "A page with report.examples=all has room for more; the run’s folder holds all numbers."

@@ -140,18 +140,18 @@ function wilson(share, n) {
 function describePoints(points, list) {
   const { mass, squares, loss, known } = sumsOf(points, list);
   const all = points.sums;
-  const told = { points: list.length, mass, all: all.mass };
-  told.lossInside = known ? loss / known : null;
-  told.lossOutside = all.known - known > 1e-9 * all.known ? (all.loss - loss) / (all.known - known) : null;
+  const summary = { points: list.length, mass, all: all.mass };
+  summary.lossInside = known ? loss / known : null;
+  summary.lossOutside = all.known - known > 1e-9 * all.known ? (all.loss - loss) / (all.known - known) : null;
   const right = points.columns.find((column) => column.role === "correct");
   if (right && mass) {
-    [told.wrong, told.wrongs] = [massesOf(points, right.codes, list)[1], right.masses[1]];
-    told.accuracy = 1 - told.wrong / mass;
-    told.interval = wilson(told.accuracy, (mass * mass) / squares);
-    told.outside = list.length < points.n ? 1 - (told.wrongs - told.wrong) / (all.mass - mass) : null;
+    [summary.wrong, summary.wrongs] = [massesOf(points, right.codes, list)[1], right.masses[1]];
+    summary.accuracy = 1 - summary.wrong / mass;
+    summary.interval = wilson(summary.accuracy, (mass * mass) / squares);
+    summary.outside = list.length < points.n ? 1 - (summary.wrongs - summary.wrong) / (all.mass - mass) : null;
   }
-  told.enriched = list.length < points.n ? enrichedPoints(points, list, mass, all.mass - mass) : [];
-  return told;
+  summary.enriched = list.length < points.n ? enrichedPoints(points, list, mass, all.mass - mass) : [];
+  return summary;
 }
 
 // The values that are more common inside, ranked as the report ranks them: share · log(lift).
@@ -174,7 +174,7 @@ function enrichedPoints(points, list, mass, rest) {
 
 // The findings and the tree's clusters that the points of a list lie in: the share of the list that lies in each, and
 // the share of each that is in the list.
-function homesOf(points, marks, list, mass) {
+function containersOf(points, marks, list, mass) {
   const { weight, leaf, tree } = points;
   const found = [...points.members].map(([number, places]) => {
     let inside = 0, all = 0;
@@ -197,9 +197,10 @@ function homesOf(points, marks, list, mass) {
     const [href, name] = [node && `#node-${tree.ids[node - 1]}`, node && nodeName(tree, node - 1)];
     return { href, name, inside, all: all[node] };
   }).slice(1);
-  const most = (homes, many) => homes.filter((home) => home.inside).sort((a, b) => b.inside - a.inside).slice(0, many);
-  return [...most(findings, 5), ...most(clusters, 8)].map((home) =>
-    ({ ...home, share: home.inside / mass, covered: home.inside / home.all }));
+  const most = (containers, many) =>
+    containers.filter((container) => container.inside).sort((a, b) => b.inside - a.inside).slice(0, many);
+  return [...most(findings, 5), ...most(clusters, 8)].map((container) =>
+    ({ ...container, share: container.inside / mass, covered: container.inside / container.all }));
 }
 
 const nodeName = (tree, node) =>

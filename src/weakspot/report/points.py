@@ -22,9 +22,9 @@ MOST = 30_000
 """The maximum number of points on a page, unless it has more room."""
 
 _MIN_POINTS = 1000  # if these do not fit, no map is drawn
-_VALUES = 254  # of a column; all rarer values become one more
+_MAX_VALUES = 254  # of a column; all rarer values become one more
 _ATTRIBUTES = 40  # that points can be coloured by, at most
-_FOUND = 0.8  # the maximum share of the points that are members of findings
+_MAX_MEMBER_SHARE = 0.8  # the maximum share of the points that are members of findings
 _FOUND_OR_RIGHT = ("finding", "slice", "correct")
 _LOSSES = 65_534  # levels; the next one stands for an unknown loss
 _CLIP_QUANTILE = 0.99  # quantile of the losses at which the colours end
@@ -86,12 +86,12 @@ class _Column:
 
     def shortened(self) -> _Column:
         """Return the column with few enough values for a byte: the most frequent ones, and one for all others."""
-        if len(self.values) <= _VALUES + 1:
+        if len(self.values) <= _MAX_VALUES + 1:
             return self
         numbers = np.bincount(self.codes, minlength=len(self.values))
-        kept = np.sort(np.argsort(-numbers, kind="stable")[:_VALUES])
-        place = np.full(len(self.values), _VALUES)
-        place[kept] = np.arange(_VALUES)
+        kept = np.sort(np.argsort(-numbers, kind="stable")[:_MAX_VALUES])
+        place = np.full(len(self.values), _MAX_VALUES)
+        place[kept] = np.arange(_MAX_VALUES)
         return _Column(
             self.name, self.role, [*(self.values[i] for i in kept), OTHERS], place[self.codes], self.ordered
         )
@@ -149,7 +149,7 @@ def _sample(
     if n <= most:
         return np.arange(n), np.ones(n)
     found, others = order[inside[order]], order[~inside[order]]
-    many = min(len(found), max(int(_FOUND * most), most - len(others)))
+    many = min(len(found), max(int(_MAX_MEMBER_SHARE * most), most - len(others)))
     few = most - many
     rows = np.sort(np.concatenate([found[:many], others[:few]]))
     stand_for = np.where(inside[rows], len(found) / max(many, 1), len(others) / max(few, 1))

@@ -30,7 +30,7 @@ async function filterRows(form) {
   form.querySelector("output").textContent = `${kept} of ${table.tBodies[0].rows.length}`;
 }
 
-function offerSearch(root) {
+function initSearch(root) {
   for (const form of root.querySelectorAll("form.search")) {
     form.hidden = false;
     form.addEventListener("input", () => filterRows(form));
@@ -59,4 +59,4 @@ if (more) {
   // sort all rows, not only those that are in the page already
   document.getElementById("slices").tHead.addEventListener("click", showAllRows);
 }
-offerSearch(document);
+initSearch(document);

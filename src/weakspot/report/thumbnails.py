@@ -57,17 +57,17 @@ class Thumbnails:
         self._found: dict[str, Thumbnail] = {}
         self._known: dict[int, tuple[Image.Image, Thumbnail]] = {}  # by id(), valid while the image is kept
 
-    def add(self, picture: Image.Image) -> Thumbnail | None:
+    def add(self, image: Image.Image) -> Thumbnail | None:
         """Return the thumbnail of an image, which is encoded once; None if the page has no room for it."""
-        if id(picture) not in self._known:
-            found = self._encoded(picture)
+        if id(image) not in self._known:
+            found = self._encoded(image)
             if found is None:
                 return None
-            self._known[id(picture)] = picture, found
-        return self._known[id(picture)][1]
+            self._known[id(image)] = image, found
+        return self._known[id(image)][1]
 
-    def _encoded(self, picture: Image.Image) -> Thumbnail | None:
-        small = shrunk(picture, self._side)
+    def _encoded(self, image: Image.Image) -> Thumbnail | None:
+        small = shrunk(image, self._side)
         coarse = max(small.size) <= _PIXEL_ART
         data = base64.b64encode(webp(small, quality=75, lossless=coarse)).decode()
         if data not in self._found:

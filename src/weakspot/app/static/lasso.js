@@ -1,7 +1,7 @@
 // A lasso on the map becomes a filter: its corners go into the form, and the server lists the examples inside.
 const MAX_CORNERS = 400; // as in weakspot.app.lasso
 const runMap = document.getElementById("map");
-const exampleForm = document.getElementById("asking");
+const exampleForm = document.getElementById("filter-form");
 
 // Return the corners in a form that fits into a URL: whole numbers, and at most MAX_CORNERS.
 function addressCorners(corners) {
