@@ -84,7 +84,7 @@ def lazy(
 ) -> tuple[float, OptimizationRun]:
     """Return the CPU seconds per step of the same run here, including its first reading of every row, and the run."""
     n, size = len(y), SHARE * len(y)
-    problem = Problem(y.astype(np.float64), np.ones(n), size, height=1.0)
+    problem = Problem(y.astype(np.float64), np.ones(n), size, barrier_cost=1.0)
     schedule = AdamSchedule(np.geomspace(n - size, 0.05 * size, STEPS), 1e-2, 10, 0.5, 1 / working.unit)
     origin, start = -working.mean[None] / working.unit, np.log([[1e-4 * working.unit**2]])
     begin = time.process_time()

@@ -13,7 +13,7 @@ from weakspot.evaluation.synthetic import null_predictions, planted_predictions
 from weakspot.methods.discriminant import fit_discriminant
 from weakspot.methods.residuals import residuals
 from weakspot.methods.scan import Scan
-from weakspot.methods.scan.balls import Balls, largest_by_chance
+from weakspot.methods.scan.balls import Balls, permutation_maxima
 from weakspot.tasks import Classification, Multilabel, Rating, Regression
 
 
@@ -27,7 +27,7 @@ def balls(rng, n=40, sizes=(5, 9), counts=None):
 def test_the_statistic_equals_that_of_every_ball_enumerated(weighted):
     rng = np.random.default_rng(0)
     x, bad, counts, found = balls(rng, counts=rng.integers(1, 4, 40).astype(float) if weighted else None)
-    left = rng.random(40) < 0.8
+    available = rng.random(40) < 0.8
     mean = np.average(bad, weights=counts)
     spread = np.sqrt(np.average((bad - mean) ** 2, weights=counts))
     expected = []
@@ -35,11 +35,11 @@ def test_the_statistic_equals_that_of_every_ball_enumerated(weighted):
         for centre in range(40):
             order = np.argsort(((x - x[centre]) ** 2).sum(axis=1))
             inside = order[: np.searchsorted(np.cumsum(counts[order]), size) + 1]
-            weight = counts[inside] @ left[inside]
+            weight = counts[inside] @ available[inside]
             whole = counts[inside].sum()
-            total = counts[inside] @ ((bad - mean) * left)[inside] / spread
+            total = counts[inside] @ ((bad - mean) * available)[inside] / spread
             expected.append(total / np.sqrt(weight) if weight >= whole / 2 else -np.inf)
-    assert_allclose(found.statistic(found.deviations[:, None], left)[:, 0], expected, rtol=1e-9)
+    assert_allclose(found.statistic(found.deviations[:, None], available)[:, 0], expected, rtol=1e-9)
 
 
 def test_chance_permutes_within_groups_and_only_what_is_left():
@@ -48,13 +48,13 @@ def test_chance_permutes_within_groups_and_only_what_is_left():
     bad = np.r_[np.zeros(3), 1, np.zeros(4)]
     some = Balls.of(x[:4], np.arange(4), bad, np.ones(8), (2,), np.arange(4))
     still = Balls.of(x[4:8], np.arange(4, 8), bad, np.ones(8), (2,), np.arange(4))
-    left = [np.ones(4, dtype=bool), np.ones(4, dtype=bool)]
-    chance = largest_by_chance([some, still], left, 200, np.random.default_rng(0))
+    available_by_label = [np.ones(4, dtype=bool), np.ones(4, dtype=bool)]
+    chance = permutation_maxima([some, still], available_by_label, 200, np.random.default_rng(0))
     high, low = some.deviations[3], some.deviations[0]
     assert_allclose(chance, (high + low) / np.sqrt(2))
-    left[0][3] = False
+    available_by_label[0][3] = False
     # of the ball of the last two one is left, as little as may be: its statistic is that of one example
-    assert_allclose(largest_by_chance([some], left[:1], 50, np.random.default_rng(0)), low)
+    assert_allclose(permutation_maxima([some], available_by_label[:1], 50, np.random.default_rng(0)), low)
 
 
 def test_the_discriminant_is_scikit_learn_s():
@@ -186,18 +186,20 @@ def test_a_ball_grows_for_as_far_as_it_is_as_bad(weighted):
             counts = rng.integers(1, 4, 60).astype(float)
         bad = (np.linalg.norm(x, axis=1) < 0.8) + 0.3 * rng.random(60)
         found = Balls.of(x, np.arange(60), bad, counts, (6,), np.arange(60))
-        left = rng.random(60) < 0.9
-        ball, _ = found.largest(left)
+        available = rng.random(60) < 0.9
+        ball, _ = found.largest(available)
         distances = found.distances_from_centre(ball, x, np.arange(60))
         assert_allclose(distances, ((x - x[found.centres[ball]]) ** 2).sum(axis=1))
         own = np.isin(np.arange(60), found.covered[found.members[ball].indices])
-        least, expected = 0.9 * np.average(found.deviations[own], weights=(counts * left)[own]), own
+        least, expected = 0.9 * np.average(found.deviations[own], weights=(counts * available)[own]), own
         for radius in np.sort(distances):
             inside = distances <= radius
-            as_bad = np.average(found.deviations[inside], weights=(counts * left)[inside] + 1e-12) >= least
+            as_bad = (
+                np.average(found.deviations[inside], weights=(counts * available)[inside] + 1e-12) >= least
+            )
             if inside.sum() >= own.sum() and counts[inside].sum() <= counts.sum() / 2 and as_bad:
                 expected = inside
-        assert found.grown(ball, distances, left).tolist() == (expected & left).tolist()
+        assert found.grow(ball, distances, available).tolist() == (expected & available).tolist()
         grew += expected.sum() > own.sum()
     assert grew > 10
 
@@ -207,8 +209,8 @@ def test_equally_far_examples_are_all_inside_or_all_outside():
     x = np.repeat([0.0, 1.0, 20.0], [3, 6, 45])[:, None]
     bad = np.r_[np.ones(3), 0.95, 0.95, 0.95, np.zeros(48)]
     found = Balls.of(x, np.arange(54), bad, np.ones(54), (3,), np.arange(54))
-    left = np.ones(54, dtype=bool)
-    inside = found.grown(0, found.distances_from_centre(0, x, np.arange(54)), left)
+    available = np.ones(54, dtype=bool)
+    inside = found.grow(0, found.distances_from_centre(0, x, np.arange(54)), available)
     assert inside.tolist() == (np.arange(54) < 3).tolist()
 
 
@@ -216,8 +218,8 @@ def test_a_ball_grows_over_half_of_its_label_at_most():
     x = np.arange(50.0)[:, None] ** 1.01  # no two equally far
     bad = np.r_[np.ones(40), np.zeros(10)]
     found = Balls.of(x, np.arange(50), bad, np.ones(50), (4,), np.arange(50))
-    left = np.ones(50, dtype=bool)
-    inside = found.grown(0, found.distances_from_centre(0, x, np.arange(50)), left)
+    available = np.ones(50, dtype=bool)
+    inside = found.grow(0, found.distances_from_centre(0, x, np.arange(50)), available)
     assert inside.tolist() == (np.arange(50) < 25).tolist()
 
 

@@ -32,7 +32,7 @@ def problem(penalised: bool, sign: float = 1.0, seed: int = 1) -> Problem:
         losses=rng.exponential(1.0, N),
         counts=rng.integers(1, 4, N).astype(np.float64),
         size=40.0,
-        height=1.7,
+        barrier_cost=1.7,
         sign=sign,
         penalties=penalties if penalised else (),
     )
@@ -68,7 +68,10 @@ def textbook(
     size = mass.sum()
     value = spotlight_problem.sign * (mass @ torch.from_numpy(spotlight_problem.losses)) / size
     if barrier is not None and size < spotlight_problem.size + barrier:
-        value = value - spotlight_problem.height * (size - spotlight_problem.size - barrier) ** 2 / barrier**2
+        value = (
+            value
+            - spotlight_problem.barrier_cost * (size - spotlight_problem.size - barrier) ** 2 / barrier**2
+        )
     for penalty in spotlight_problem.penalties:
         shares = torch.stack(
             [mass[torch.from_numpy(penalty.codes == k)].sum() for k in range(penalty.categories)]
@@ -212,7 +215,7 @@ def test_a_run_that_loses_every_example_keeps_the_last_that_was_large_enough(opt
     """The published barrier is bounded: with losses far above it, the support shrinks to nothing."""
     x = embeddings()
     spotlight_problem = replace(
-        problem(penalised=False), losses=1000 * np.arange(N, dtype=np.float64) / N, height=1e-3
+        problem(penalised=False), losses=1000 * np.arange(N, dtype=np.float64) / N, barrier_cost=1e-3
     )
     schedule = AdamSchedule(np.geomspace(300, 2, 3000), 5e-2, 10, 0.5)
     optimiser = (

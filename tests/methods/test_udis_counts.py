@@ -149,7 +149,7 @@ def test_a_sample_that_holds_every_row_weighs_them_by_their_counts() -> None:
     micro = MicroClusters.of(x, np.arange(60), counts, 20, 0, quiet)
     cut = cut_at(micro.linkage(quiet), 6)
     sequence = CutSequence.of(cut, np.bincount(cut.labels, weights=micro.sizes), 2)
-    means, errors = micro.silhouettes(sequence.number[cut.labels[micro.labels]], sequence, quiet)
+    means, errors = micro.silhouettes(sequence.index_of_cluster[cut.labels[micro.labels]], sequence, quiet)
     repeated = np.repeat(np.arange(60), counts.astype(int))
     copies = MicroClusters(
         x[repeated],
@@ -161,6 +161,8 @@ def test_a_sample_that_holds_every_row_weighs_them_by_their_counts() -> None:
         micro.centers,
         micro.sizes,
     )
-    sampled, standard_errors = copies.silhouettes(sequence.number[cut.labels[copies.labels]], sequence, quiet)
+    sampled, standard_errors = copies.silhouettes(
+        sequence.index_of_cluster[cut.labels[copies.labels]], sequence, quiet
+    )
     assert (errors == 0).all()
     assert (np.abs(sampled - means) < 4 * standard_errors + 1e-6).all()

@@ -202,7 +202,7 @@ def test_every_score_is_scikit_learns(dtype: str, digits: float) -> None:
     merges = leaves.linkage(quiet)
     cut = cut_at(merges, 60)
     sequence = CutSequence.of(cut, np.bincount(cut.labels).astype(float), 2)
-    means, _ = leaves.silhouettes(sequence.number[cut.labels], sequence, quiet)
+    means, _ = leaves.silhouettes(sequence.index_of_cluster[cut.labels], sequence, quiet)
     exact = np.sqrt(((x[:, None] - x) ** 2).sum(axis=2))
     for k, mean in zip(range(60, 1, -1), means, strict=True):
         theirs = silhouette_score(exact, cut_at(merges, k).labels, metric="precomputed")
@@ -216,7 +216,7 @@ def test_scores_are_those_of_the_matrix(dtype: str) -> None:
     for leaves in (rows(x, counts, dtype), MatrixLeaves.of(x, np.arange(600), counts, "float64", quiet)):
         cut = cut_at(leaves.linkage(quiet), 90)
         sequence = CutSequence.of(cut, np.bincount(cut.labels, weights=counts), 2)
-        found.append(leaves.silhouettes(sequence.number[cut.labels], sequence, quiet)[0])
+        found.append(leaves.silhouettes(sequence.index_of_cluster[cut.labels], sequence, quiet)[0])
     assert_allclose(*found, atol=1e-12 if dtype == "float64" else 1e-6)
 
 
@@ -253,7 +253,7 @@ def fit(n: int) -> None:
     leaves = rows(x)
     cut = cut_at(leaves.linkage(quiet), n // 20)
     sequence = CutSequence.of(cut, np.bincount(cut.labels).astype(float), n // 25)
-    leaves.silhouettes(sequence.number[cut.labels], sequence, quiet)
+    leaves.silhouettes(sequence.index_of_cluster[cut.labels], sequence, quiet)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def linkage(leaves: MatrixLeaves) -> np.ndarray:
 def scores(leaves: MatrixLeaves, merges: np.ndarray, low: int, high: int) -> dict[int, float]:
     cut = cut_at(merges, high)
     sequence = CutSequence.of(cut, np.bincount(cut.labels, weights=leaves.sizes), low)
-    means, _ = leaves.silhouettes(sequence.number[cut.labels], sequence, quiet)
+    means, _ = leaves.silhouettes(sequence.index_of_cluster[cut.labels], sequence, quiet)
     return dict(zip(range(high, low - 1, -1), means.tolist(), strict=True))
 
 
@@ -204,7 +204,7 @@ def test_sampled_silhouettes_lie_within_their_error() -> None:
     merges = micro.linkage(quiet)
     cut = cut_at(merges, 20)
     sequence = CutSequence.of(cut, np.bincount(cut.labels, weights=micro.sizes), 5)
-    means, errors = micro.silhouettes(sequence.number[cut.labels[micro.labels]], sequence, quiet)
+    means, errors = micro.silhouettes(sequence.index_of_cluster[cut.labels[micro.labels]], sequence, quiet)
     for k, mean, error in zip(range(20, 4, -1), means, errors, strict=True):
         each = silhouette_samples(x.astype(np.float64), cut_at(merges, k).labels[micro.labels])
         assert abs(mean - each.mean()) < 4 * error

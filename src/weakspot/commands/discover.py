@@ -76,10 +76,10 @@ def check_method_word(word: str, target: str, method: Method) -> None:
     Raises:
         ValueError: If it has another, or none.
     """
-    from weakspot.methods.registry import other_word
+    from weakspot.methods.registry import wrong_name_error
 
     if plugins.method_target(word) == target and getattr(type(method), "word", None) != word:
-        raise other_word(target, word)
+        raise wrong_name_error(target, word)
 
 
 def check_seeds_and_stability(cfg: DictConfig) -> None:

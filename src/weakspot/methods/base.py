@@ -202,7 +202,7 @@ class Method(BaseEstimator, ABC):
         if isinstance(recorded, Mapping) and p.task is not None:
             kind, classes = recorded.get("kind"), tuple(map(str, recorded.get("classes") or ()))
             # Labels are compared by index: if names differ, the same index means another class.
-            if kind != p.task.kind or not _agree(classes, p.task.classes):
+            if kind != p.task.kind or not _classes_match(classes, p.task.classes):
                 raise ValueError(
                     f"these slices were found in another task ({_describe_task(kind, classes)}) than that of the "
                     f"examples ({_describe_task(p.task.kind, p.task.classes)}); give predictions of the same model, "
@@ -211,7 +211,7 @@ class Method(BaseEstimator, ABC):
         return self.slices_
 
 
-def _agree(one: Sequence[str], other: Sequence[str]) -> bool:
+def _classes_match(one: Sequence[str], other: Sequence[str]) -> bool:
     """Return whether two lists of classes agree up to the shorter one; bare indices match any names."""
     indices = [str(index) for index in range(len(one))]
     if len(one) == len(other) and indices in (list(one), list(other)):

@@ -157,9 +157,11 @@ def _log_joint(
     """
     s, q = means.shape
     precisions = np.linalg.inv(covariances)
-    pulled = (precisions @ means[:, :, None])[:, :, 0]
-    constant = -0.5 * ((pulled * means).sum(axis=1) + np.linalg.slogdet(2 * np.pi * covariances)[1])
-    forms = np.c_[log_shares + constant, pulled, -0.5 * precisions.reshape(s, q * q)]
+    precision_times_means = (precisions @ means[:, :, None])[:, :, 0]
+    constant = -0.5 * (
+        (precision_times_means * means).sum(axis=1) + np.linalg.slogdet(2 * np.pi * covariances)[1]
+    )
+    forms = np.c_[log_shares + constant, precision_times_means, -0.5 * precisions.reshape(s, q * q)]
     return np.asarray(_monomials(x) @ forms.T)
 
 

@@ -63,7 +63,7 @@ def find(word: str) -> type[Method]:
             ) from error
         methods = _imported(word)
         if not methods:
-            raise other_word(target, word)
+            raise wrong_name_error(target, word)
     if not methods:
         raise ValueError(
             f"no method is known by the word {word!r}; known: {', '.join(words())}; a method of your own is known "
@@ -72,7 +72,7 @@ def find(word: str) -> type[Method]:
     return min(methods, key=lambda method: not method.__module__.startswith(_PACKAGE + "."))
 
 
-def other_word(target: str, word: str) -> ValueError:
+def wrong_name_error(target: str, word: str) -> ValueError:
     """Return the error for a plug-in's class without the word of its file, by which saved slices find the class."""
     return ValueError(f"{target} is the method of {word}, but its class does not define word = {word!r}")
 

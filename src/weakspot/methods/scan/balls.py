@@ -16,8 +16,8 @@ _QUARTER = 4
 MIN_EXAMPLES = 8
 """The fewest examples of a label for which a ball may hold a quarter of them."""
 
-_DRAW_PART_FROM = 4  # a label with more than 4 times the examples in balls draws values for these only
-_AS_BAD = 0.9  # the share of its mean deviation that a ball must keep while it grows
+_PARTIAL_DRAW_RATIO = 4  # a label with more than 4 times the examples in balls draws values for these only
+_MIN_DEVIATION_SHARE = 0.9  # the share of its mean deviation that a ball must keep while it grows
 _MIN_LEFT = 0.5  # the share of a ball that earlier slices must have left
 
 
@@ -50,7 +50,7 @@ class Balls:
         counts: Float[np.ndarray, " N"],
         sizes: tuple[int, ...],
         centres: Int[np.ndarray, " c"],
-        here: Int[np.ndarray, " h"] | None = None,
+        local_positions: Int[np.ndarray, " h"] | None = None,
         processes: ProcessGroup = SINGLE_PROCESS,
     ) -> Balls:
         """Make balls of the nearest examples around each centre, in every size of at most half the label.
@@ -64,7 +64,7 @@ class Balls:
             counts: (N,) of the examples of all processes.
             sizes: How many examples a ball holds, by their counts; ties in distance are all included.
             centres: (c,) positions in `rows` around which balls lie.
-            here: (h,) positions in `rows` of the examples that this process holds; by default all.
+            local_positions: (h,) positions in `rows` of the examples that this process holds; by default all.
             processes: The processes, each of which gets all balls.
         """
         c, r = counts[rows], residuals[rows]
@@ -74,11 +74,11 @@ class Balls:
         fitting = [size for size in sizes if 2 * size <= c.sum()]
         if not fitting and c.sum() >= MIN_EXAMPLES:
             fitting = [int(c.sum() // _QUARTER)]
-        here = np.arange(len(rows)) if here is None else here
-        local = np.isin(centres, here)
-        local_centres = x[np.searchsorted(here, centres[local])]
+        local_positions = np.arange(len(rows)) if local_positions is None else local_positions
+        local = np.isin(centres, local_positions)
+        local_centres = x[np.searchsorted(local_positions, centres[local])]
         all_centres = gather_rows(local_centres, np.flatnonzero(local), len(centres), processes)
-        balls = _neighbours(x, here, all_centres, c, fitting, processes)
+        balls = _neighbours(x, local_positions, all_centres, c, fitting, processes)
         ball_sizes = np.asarray(balls.sum(axis=1)).ravel()
         # With many ties a ball may hold the whole label, and nothing is left to compare it with.
         partial = ball_sizes < c.sum() * (1 - _ROUNDING)
@@ -87,28 +87,28 @@ class Balls:
         return cls(rows, c, deviations, centres_of_balls, covered, balls[:, covered])
 
     def statistic(
-        self, deviations: Float[np.ndarray, "h s"], left: Bool[np.ndarray, " h"]
+        self, deviations: Float[np.ndarray, "h s"], available: Bool[np.ndarray, " h"]
     ) -> Float[np.ndarray, "b s"]:
         """Return the scan statistic z = Σ c·v / √(Σ c) of each ball, over its remaining examples.
 
         Args:
             deviations: (h, s) the deviations v of the covered examples, in s permutations.
-            left: (h,) which of them no earlier slice has taken.
+            available: (h,) which of them no earlier slice has taken.
 
         Returns:
             (b, s); minus infinity if less than half of the ball is left.
         """
-        weight = self.members @ left.astype(np.float64)
+        weight = self.members @ available.astype(np.float64)
         ball_sizes = np.asarray(self.members.sum(axis=1)).ravel()
         enough = weight >= np.maximum(_MIN_LEFT * ball_sizes, 1e-300)
-        z = self.members @ (deviations * left[:, None])
+        z = self.members @ (deviations * available[:, None])
         z = z / np.sqrt(np.where(enough, weight, 1.0))[:, None]
         z[~enough] = -np.inf
         return np.asarray(z)
 
-    def largest(self, left: Bool[np.ndarray, " m"]) -> tuple[int, float]:
+    def largest(self, available: Bool[np.ndarray, " m"]) -> tuple[int, float]:
         """Return the ball with the largest statistic over the remaining examples, and that statistic."""
-        z = self.statistic(self.deviations[self.covered, None], left[self.covered])[:, 0]
+        z = self.statistic(self.deviations[self.covered, None], available[self.covered])[:, 0]
         ball = int(np.argmax(z))
         return ball, float(z[ball])
 
@@ -116,7 +116,7 @@ class Balls:
         self,
         ball: int,
         x: Float[np.ndarray, "h q"],
-        here: Int[np.ndarray, " h"],
+        local_positions: Int[np.ndarray, " h"],
         processes: ProcessGroup = SINGLE_PROCESS,
     ) -> Float[np.ndarray, " m"]:
         """Return the squared distances (m,) of the label's examples from the centre of a ball.
@@ -124,15 +124,17 @@ class Balls:
         Args:
             ball: The ball's number.
             x: (h, q) the reduced examples of the label that this process holds.
-            here: (h,) their positions among the label's examples.
+            local_positions: (h,) their positions among the label's examples.
             processes: The processes.
         """
-        is_centre = here == self.centres[ball]
+        is_centre = local_positions == self.centres[ball]
         centre = gather_rows(x[is_centre], np.zeros(is_centre.sum(), dtype=np.int64), 1, processes)
-        return gather_rows(((x - centre) ** 2).sum(axis=1)[:, None], here, len(self.rows), processes)[:, 0]
+        return gather_rows(
+            ((x - centre) ** 2).sum(axis=1)[:, None], local_positions, len(self.rows), processes
+        )[:, 0]
 
-    def grown(
-        self, ball: int, distances: Float[np.ndarray, " m"], left: Bool[np.ndarray, " m"]
+    def grow(
+        self, ball: int, distances: Float[np.ndarray, " m"], available: Bool[np.ndarray, " m"]
     ) -> Bool[np.ndarray, " m"]:
         """Return the examples of a ball after it has grown around its centre as far as it stays as bad.
 
@@ -143,28 +145,31 @@ class Balls:
         Args:
             ball: The ball's number.
             distances: (m,) squared distances from its centre.
-            left: (m,) which of the label's examples no earlier slice has taken.
+            available: (m,) which of the label's examples no earlier slice has taken.
 
         Returns:
             (m,) which of the remaining examples are inside.
         """
         nearest = np.argsort(distances, kind="stable")
-        counts, available, distances = self.counts[nearest], left[nearest], distances[nearest]
-        weights = counts * available
+        counts, distances = self.counts[nearest], distances[nearest]
+        weights = counts * available[nearest]
         mean = np.cumsum(weights * self.deviations[nearest]) / np.maximum(np.cumsum(weights), 1e-300)
-        own = self.members[ball].nnz - 1
-        as_bad = mean >= _AS_BAD * mean[own]
+        last_of_ball = self.members[ball].nnz - 1
+        as_bad = mean >= _MIN_DEVIATION_SHARE * mean[last_of_ball]
         half = np.cumsum(counts) <= counts.sum() / 2
         # Ties in distance are all inside or all outside.
         edge = np.append(np.diff(distances) > _ROUNDING * distances[-1], True)
-        end = np.flatnonzero(as_bad & half & edge).max(initial=own)
+        end = np.flatnonzero(as_bad & half & edge).max(initial=last_of_ball)
         inside = np.zeros(len(nearest), dtype=bool)
         inside[nearest[: end + 1]] = True
-        return np.asarray(inside & left)
+        return np.asarray(inside & available)
 
 
-def largest_by_chance(
-    labels: list[Balls], left: list[Bool[np.ndarray, " m"]], draws: int, random: np.random.Generator
+def permutation_maxima(
+    labels: list[Balls],
+    available_by_label: list[Bool[np.ndarray, " m"]],
+    draws: int,
+    random: np.random.Generator,
 ) -> Float[np.ndarray, " s"]:
     """Return the largest statistic over all balls, for each of several permutations of the residuals within labels.
 
@@ -172,7 +177,7 @@ def largest_by_chance(
 
     Args:
         labels: The balls of each label.
-        left: (m,) for each label, which of its examples no earlier slice has taken.
+        available_by_label: (m,) for each label, which of its examples no earlier slice has taken.
         draws: The number of permutations, s.
         random: The generator that draws them.
 
@@ -180,12 +185,12 @@ def largest_by_chance(
         (s,) the largest statistics.
     """
     largest = np.full(draws, -np.inf)
-    for balls, available in zip(labels, left, strict=True):
+    for balls, available in zip(labels, available_by_label, strict=True):
         deviations = balls.deviations[available]
         covered = np.flatnonzero(available[balls.covered])
         if not balls.members.shape[0] or not len(covered):
             continue
-        draw_part = _DRAW_PART_FROM * len(covered) < len(deviations)
+        draw_part = _PARTIAL_DRAW_RATIO * len(covered) < len(deviations)
         step = max(1, _BLOCK // max(balls.members.shape))
         for start in range(0, draws, step):
             size = min(step, draws - start)
@@ -204,7 +209,7 @@ def largest_by_chance(
 
 def _neighbours(
     x: Float[np.ndarray, "h q"],
-    here: Int[np.ndarray, " h"],
+    local_positions: Int[np.ndarray, " h"],
     centres: Float[np.ndarray, "c q"],
     counts: Float[np.ndarray, " m"],
     sizes: list[int],
@@ -217,7 +222,7 @@ def _neighbours(
 
     Args:
         x: (h, q) the reduced examples that this process holds.
-        here: (h,) their positions among the label's examples.
+        local_positions: (h,) their positions among the label's examples.
         centres: (c, q) the reduced centres.
         counts: (m,) of the label's examples.
         sizes: The sizes of the balls, in examples.
@@ -236,7 +241,9 @@ def _neighbours(
         distances = square - 2 * block @ x.T + (block**2).sum(axis=1)[:, None]
         n_local = min(near, len(x))
         nearest = np.argpartition(distances, n_local - 1, axis=1)[:, :n_local]
-        candidates = np.stack([np.take_along_axis(distances, nearest, 1).T, counts[here][nearest].T], axis=1)
+        candidates = np.stack(
+            [np.take_along_axis(distances, nearest, 1).T, counts[local_positions][nearest].T], axis=1
+        )
         distance, weights = processes.gather(candidates).transpose(1, 2, 0)
         order = np.argsort(distance, axis=1)[:, :near]
         reached = np.cumsum(np.take_along_axis(weights, order, 1), axis=1)
@@ -244,7 +251,7 @@ def _neighbours(
             last = (reached < size).sum(axis=1).clip(max=near - 1)
             radius = np.take_along_axis(distance, np.take_along_axis(order, last[:, None], 1), 1)
             rows, columns = np.nonzero(distances <= radius + _ROUNDING * longest)
-            rows, columns = processes.gather(np.stack([rows, here[columns]], axis=1)).T
+            rows, columns = processes.gather(np.stack([rows, local_positions[columns]], axis=1)).T
             of_size.append(csr_matrix((counts[columns], (rows, columns)), shape=(len(block), len(counts))))
     return vstack(
         [block for of_size in blocks for block in of_size] or [csr_matrix((0, len(counts)))], format="csr"

@@ -23,7 +23,7 @@ from weakspot.methods.distributed import check_same_fields, local_rows, process_
 from weakspot.methods.ordered_examples import build_slices, losses_of
 from weakspot.methods.principal_components import fit_principal_components
 from weakspot.methods.residuals import label_codes, residuals
-from weakspot.methods.scan.balls import MIN_EXAMPLES, Balls, largest_by_chance
+from weakspot.methods.scan.balls import MIN_EXAMPLES, Balls, permutation_maxima
 from weakspot.methods.setting_checks import check_at_least
 from weakspot.predictions import Predictions
 from weakspot.predictions.validation import check_finite
@@ -120,27 +120,33 @@ class Scan(Method):
         balls_by_label: list[Balls] = []
         # One label at a time: the reduced examples of all of them may not fit in memory.
         for rows in rows_by_label:
-            here, own = local_rows(rows, len(p), processes)
-            x = reduction.transform_rows(p.embeddings, own)
+            local_positions, own_rows = local_rows(rows, len(p), processes)
+            x = reduction.transform_rows(p.embeddings, own_rows)
             centres = _centres(len(rows), len(counts), random)
             balls_by_label.append(
-                Balls.of(x, rows, errors, counts, tuple(self.sizes), centres, here, processes)
+                Balls.of(x, rows, errors, counts, tuple(self.sizes), centres, local_positions, processes)
             )
-        left = [np.ones(len(rows), dtype=bool) for rows in rows_by_label]
+        available_by_label = [np.ones(len(rows), dtype=bool) for rows in rows_by_label]
         hotspots: list[_Hotspot] = []
         scores = []
         while len(hotspots) < self.n_slices:
             report_progress("scanning", len(hotspots) + 1, self.n_slices + 1)
-            hotspot = processes.broadcast(lambda: self._worst_ball(balls_by_label, left, hotspots, random))
+            hotspot = processes.broadcast(
+                lambda: self._worst_ball(balls_by_label, available_by_label, hotspots, random)
+            )
             if hotspot is None:
                 break
             rows, balls = rows_by_label[hotspot.label], balls_by_label[hotspot.label]
-            here, own = local_rows(rows, len(p), processes)
-            x = reduction.transform_rows(p.embeddings, own)
-            distances = balls.distances_from_centre(hotspot.ball, x, here, processes)
-            members = processes.broadcast(partial(balls.grown, hotspot.ball, distances, left[hotspot.label]))
-            left[hotspot.label] = left[hotspot.label] & ~members
-            discriminant = fit_discriminant(x, members[here], counts[rows[here]], processes)
+            local_positions, own_rows = local_rows(rows, len(p), processes)
+            x = reduction.transform_rows(p.embeddings, own_rows)
+            distances = balls.distances_from_centre(hotspot.ball, x, local_positions, processes)
+            members = processes.broadcast(
+                partial(balls.grow, hotspot.ball, distances, available_by_label[hotspot.label])
+            )
+            available_by_label[hotspot.label] = available_by_label[hotspot.label] & ~members
+            discriminant = fit_discriminant(
+                x, members[local_positions], counts[rows[local_positions]], processes
+            )
             scores.append(reduction.score_of_embeddings(*discriminant))
             hotspots.append(hotspot)
         report_progress("scanning", self.n_slices + 1, self.n_slices + 1)
@@ -163,13 +169,13 @@ class Scan(Method):
     def _worst_ball(
         self,
         balls_by_label: list[Balls],
-        left: list[Bool[np.ndarray, " m"]],
+        available_by_label: list[Bool[np.ndarray, " m"]],
         earlier: list[_Hotspot],
         random: np.random.Generator,
     ) -> _Hotspot | None:
         """Return the ball with the largest statistic over what remains; None if none is worse than its label."""
         worst = None
-        for label, (balls, available) in enumerate(zip(balls_by_label, left, strict=True)):
+        for label, (balls, available) in enumerate(zip(balls_by_label, available_by_label, strict=True)):
             if balls.members.shape[0]:
                 ball, z = balls.largest(available)
                 if z > (worst[2] if worst else 0.0):
@@ -178,7 +184,7 @@ class Scan(Method):
             return None
         p_value = np.nan
         if self.draws:
-            chance = largest_by_chance(balls_by_label, left, self.draws, random)
+            chance = permutation_maxima(balls_by_label, available_by_label, self.draws, random)
             p_value = float((1 + (chance >= worst[2]).sum()) / (1 + self.draws))
             p_value = max([p_value, *(hotspot.p_value for hotspot in earlier)])
         return _Hotspot(*worst, p_value)

@@ -208,8 +208,8 @@ def _search_all(settings: SpotlightSettings, p: Predictions, callback: Callback 
     settings.check_dimensions(p.embeddings.shape[1])
     counts = p.row_counts
     total = float(processes.sum(torch.tensor(counts.sum())))
-    lightest = -float(processes.max(torch.tensor(-counts.min())))
-    size, past = settings.size(total, lightest), settings.past_weights(p.ids)
+    smallest_count = -float(processes.max(torch.tensor(-counts.min())))
+    size, past = settings.size(total, smallest_count), settings.past_weights(p.ids)
     penalties = _penalties(settings, p)
     losses = _losses_to_maximize(p.losses.astype(np.float64), settings, processes)
     for w in past:

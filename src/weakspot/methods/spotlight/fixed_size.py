@@ -14,7 +14,7 @@ def scale_of_size(
     counts: Float[Tensor, " n"],
     size: float,
     processes: ProcessGroup,
-    most: Float[Tensor, " k"] | float = torch.inf,
+    max_factor: Float[Tensor, " k"] | float = torch.inf,
 ) -> Float[Tensor, " k"]:
     """Solve Σ c·max(0, 1 - s·q) = `size` for s, exactly.
 
@@ -24,20 +24,20 @@ def scale_of_size(
     the scale has hardly changed.
 
     If at least `size` examples lie at q = 0, no s is too large; if they lie at 0 up to rounding, the root would depend
-    on the rounding. So s is at most `most`, up to which q is reliable; the sum is then `size` or more. This process may
-    hold no rows if others do.
+    on the rounding. So s is at most `max_factor`, up to which q is reliable; the sum is then `size` or more. This
+    process may hold no rows if others do.
 
     Args:
         q: (n, k) the quadratic forms of the rows that this process holds.
         counts: (n,) how often each row counts.
         size: The required size T.
         processes: The processes.
-        most: (k,) or one number, the largest factor.
+        max_factor: (k,) or one number, the largest factor.
 
     Returns:
         (k,) the factors s.
     """
-    bound = torch.as_tensor(most, dtype=q.dtype, device=q.device)
+    bound = torch.as_tensor(max_factor, dtype=q.dtype, device=q.device)
     s = _newton(q.new_ones(q.shape[1]), q, counts, size, processes).clamp(min=0).minimum(bound)
     while True:
         larger = _newton(s, q, counts, size, processes).minimum(bound)

@@ -39,14 +39,14 @@ class Problem:
         losses: (n,) the losses y.
         counts: (n,) multiplicities c.
         size: T, the minimum of the size S = Σ c·w.
-        height: What the barrier costs at S = T, in units of the loss.
+        barrier_cost: What the barrier costs at S = T, in units of the loss.
         sign: +1 for high losses, -1 for low ones.
     """
 
     losses: Float[np.ndarray, " n"]
     counts: Float[np.ndarray, " n"]
     size: float
-    height: float
+    barrier_cost: float
     sign: float = 1.0
     penalties: tuple[EntropyPenalty, ...] = ()
 
@@ -87,7 +87,7 @@ def value_and_slopes(
     """Return objective, size S = Σ c·w and ∂objective/∂w of k spotlights.
 
     L = Σ c·w·y / S has the slopes c·(y - L) / S; an entropy H of shares π (in bits) has the slopes
-    -c·(log₂ π + H) / S; sizes below T + b cost height·((S - T - b) / b)².
+    -c·(log₂ π + H) / S; sizes below T + b cost barrier_cost·((S - T - b) / b)².
 
     Args:
         w: (n, k) the kernel weights of the rows that this process holds.
@@ -108,12 +108,12 @@ def value_and_slopes(
     safe = size.clamp(min=torch.finfo(size.dtype).tiny)
     loss = sums[1] / safe
     objective = problem.sign * loss
-    flat = -problem.sign * loss / safe
+    mass_slope = -problem.sign * loss / safe
     if barrier is not None:
         short = (problem.size + barrier - size).clamp(min=0) / barrier
-        objective = objective - problem.height * short * short
-        flat = flat + 2 * problem.height * short / barrier
-    slopes = device_problem.losses[:, None] * (problem.sign / safe) + flat
+        objective = objective - problem.barrier_cost * short * short
+        mass_slope = mass_slope + 2 * problem.barrier_cost * short / barrier
+    slopes = device_problem.losses[:, None] * (problem.sign / safe) + mass_slope
     begin = 2
     for codes, penalty in zip(device_problem.codes, problem.penalties, strict=True):
         shares = sums[begin : begin + penalty.categories] / safe

@@ -109,8 +109,8 @@ class SphericalPrecision(_LogPrecision):
     def gradient(
         self, x: Tensor, g: Tensor, q: Tensor, m: Tensor, parameters: Tensor
     ) -> tuple[Tensor, Tensor]:
-        pull = (g.T.to(x.dtype) @ x).double() - g.sum(dim=0)[:, None] * m
-        return 2 * parameters.exp() * pull, -(g * q).sum(dim=0)[:, None]
+        weighted_offset = (g.T.to(x.dtype) @ x).double() - g.sum(dim=0)[:, None] * m
+        return 2 * parameters.exp() * weighted_offset, -(g * q).sum(dim=0)[:, None]
 
     def movable(self, dimensions: int) -> slice:
         return slice(0, 0)
@@ -180,12 +180,12 @@ class FullPrecision:
         for j, (vectors, values) in enumerate(map(_split, parameters)):
             rows = g[:, j].nonzero()[:, 0]
             away = x[rows] - m[j].to(x.dtype)
-            pulled = away * g[rows, j, None].to(x.dtype)
-            outer = -(pulled.T @ away).double()
+            weighted_offsets = away * g[rows, j, None].to(x.dtype)
+            outer = -(weighted_offsets.T @ away).double()
             scale = values.exp()
             matrix = (vectors * scale) @ vectors.T
             inner = outer @ vectors
-            by_centre.append(2 * matrix @ pulled.sum(dim=0, dtype=torch.float64))
+            by_centre.append(2 * matrix @ weighted_offsets.sum(dim=0, dtype=torch.float64))
             by_vectors = inner * scale - matrix @ inner
             by_shape.append(torch.cat([by_vectors.ravel(), scale * (vectors * inner).sum(dim=0)]))
         return torch.stack(by_centre), torch.stack(by_shape)

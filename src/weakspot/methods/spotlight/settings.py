@@ -100,14 +100,14 @@ class SpotlightSettings:
                 "precision='diagonal'"
             )
 
-    def size(self, total: float, lightest: float = 1.0) -> float:
+    def size(self, total: float, smallest_count: float = 1.0) -> float:
         """Return the minimum size T in examples.
 
         A share is raised to one example, or to the smallest count or half the total if these are less than one.
 
         Args:
             total: Σ counts.
-            lightest: The smallest count.
+            smallest_count: The smallest count.
 
         Raises:
             ValueError: If `min_size` is not a number, or T is not between 0 and the total.
@@ -124,7 +124,7 @@ class SpotlightSettings:
                 f"min_size={self.min_size!r} asks for {wanted}; give more than 0 and less than all {total:g}, "
                 "or a share of them (0.02)"
             )
-        return size if whole else max(size, min(1.0, lightest, total / 2))
+        return size if whole else max(size, min(1.0, smallest_count, total / 2))
 
     def past_weights(self, ids: Shaped[np.ndarray, " n"] | None = None) -> Float[np.ndarray, "k n"]:
         """Return the weights of `past`, checked.
@@ -141,8 +141,8 @@ class SpotlightSettings:
         """
         if self.past is None:
             return np.empty((0, 0 if ids is None else len(ids)))
-        device_problem = self.past.weights if isinstance(self.past, Slices) else self.past
-        weights = np.atleast_2d(np.asarray(device_problem, dtype=np.float64))
+        past_weights = self.past.weights if isinstance(self.past, Slices) else self.past
+        weights = np.atleast_2d(np.asarray(past_weights, dtype=np.float64))
         if weights.ndim != 2 or not np.isfinite(weights).all() or (weights < 0).any():
             raise ValueError("past must hold weights (k, n) that are finite and not negative")
         if not self.sharded and (weights.max(axis=1, initial=0) <= 0).any():

@@ -78,7 +78,9 @@ def choose_cut(
     counts = np.bincount(finest.labels, weights=sizes)
     if low > 1 and counts.max() > 1:  # clusters of one example have no silhouette
         sequence = CutSequence.of(finest, counts, low)
-        means, spread = leaves.silhouettes(sequence.number[finest.labels[leaves.labels]], sequence, callback)
+        means, spread = leaves.silhouettes(
+            sequence.index_of_cluster[finest.labels[leaves.labels]], sequence, callback
+        )
         by_size = range(high, low - 1, -1)
         scores = dict(sorted(zip(by_size, means.tolist(), strict=True)))
         if spread is not None:

@@ -105,7 +105,7 @@ class ClusterDescriber:
         """Return the leaves that are 100 % correct, or else all that are no worse than average, and their means."""
         nodes, k = self.nodes, len(self.cut)
         leaves = np.flatnonzero(pruned_nodes(self.cut, nodes)[1] & (nodes.size > self.smallest))
-        well = leaves[nodes.faultless[leaves]]
+        well = leaves[nodes.all_correct[leaves]]
         if len(well) == 0:
             well = leaves[nodes.accuracy[leaves] >= nodes.accuracy[-1]]
         sums = nodes.spans.sums(self.centers * nodes.size[:k, None])

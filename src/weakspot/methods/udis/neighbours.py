@@ -135,8 +135,10 @@ def bound_factors(
 
 
 @njit(cache=True, nogil=True)
-def refresh_lists(tree: NeighbourLists, means: ClusterMeans, slots: np.ndarray, sure: np.ndarray) -> None:
-    """Update lists; `sure` receives whether the first entry of each is certain to be the nearest of all clusters."""
+def refresh_lists(
+    tree: NeighbourLists, means: ClusterMeans, slots: np.ndarray, is_certain: np.ndarray
+) -> None:
+    """Update lists; `is_certain` receives whether the first entry of each must be the nearest of all clusters."""
     d = len(means.centre)
     mean, scratch = np.empty(d), np.empty(d)
     near, distances = np.empty(2 * LIST_LENGTH, dtype=np.int32), np.empty(2 * LIST_LENGTH)
@@ -160,7 +162,7 @@ def refresh_lists(tree: NeighbourLists, means: ClusterMeans, slots: np.ndarray, 
                         length = _insert(near, distances, length, node, now, distance)
         tree.other[slot] = -1
         _write(tree, slot, near, distances, length)
-        sure[i] = length > 0 and distances[0] < tree.bound[slot]
+        is_certain[i] = length > 0 and distances[0] < tree.bound[slot]
 
 
 @njit(cache=True, nogil=True)
@@ -170,9 +172,9 @@ def store_candidates(
     slots: np.ndarray,
     found: np.ndarray,
     bounds: np.ndarray,
-    sure: np.ndarray,
+    is_certain: np.ndarray,
 ) -> None:
-    """Write candidates into lists; `sure` receives whether no other cluster is nearer than the first entry of each."""
+    """Write candidates into lists; `is_certain` receives whether the first entry of each is the nearest cluster."""
     d = len(means.centre)
     mean, scratch = np.empty(d), np.empty(d)
     near, distances = np.empty(LIST_LENGTH, dtype=np.int32), np.empty(LIST_LENGTH)
@@ -188,7 +190,7 @@ def store_candidates(
                 bound = max(bound, bounds[i, k])
         tree.bound[slot] = _lowered(bound, bound)
         _write(tree, slot, near, distances, length)
-        sure[i] = length > 0 and distances[0] < tree.bound[slot]
+        is_certain[i] = length > 0 and distances[0] < tree.bound[slot]
 
 
 @njit(cache=True, nogil=True)

@@ -65,7 +65,7 @@ class NodeStatistics:
         spans: The span of every node's clusters.
         size: Σ counts of the examples.
         wrong: Σ counts of the wrong examples.
-        faultless: Whether no example of the node is wrong.
+        all_correct: Whether no example of the node is wrong.
         accuracy: The share of right examples.
         loss: The mean loss.
         confidence: The mean confidence.
@@ -81,7 +81,7 @@ class NodeStatistics:
     spans: LeafSpans
     size: Float[np.ndarray, " p"]
     wrong: Float[np.ndarray, " p"]
-    faultless: Bool[np.ndarray, " p"]
+    all_correct: Bool[np.ndarray, " p"]
     accuracy: Float[np.ndarray, " p"]
     loss: Float[np.ndarray, " p"] | None
     confidence: Float[np.ndarray, " p"] | None
@@ -121,15 +121,15 @@ class NodeStatistics:
                 return np.where(sizes > 0, total(of * values) / sizes, np.nan)
 
         at_fault = audited.counts * ~audited.correct
-        faultless = total(~audited.correct) == 0  # whole numbers: no rounding
-        size, wrong = total(audited.counts), np.where(faultless, 0.0, total(at_fault))
+        all_correct = total(~audited.correct) == 0  # whole numbers: no rounding
+        size, wrong = total(audited.counts), np.where(all_correct, 0.0, total(at_fault))
         shares, values = _shares(spans, k, clusters, audited, attributes, size)
         scores = _scores(spans, k, clusters, audited, size)
         return cls(
             spans=spans,
             size=size,
             wrong=wrong,
-            faultless=faultless,
+            all_correct=all_correct,
             accuracy=(size - wrong) / size,
             loss=mean(audited.losses, audited.counts, size),
             confidence=mean(audited.confidence, audited.counts, size),

@@ -87,9 +87,9 @@ def _find_nearest(
     """
     first = tree.near[alive, 0]
     lost = alive[(first < 0) | (tree.root[first] != first)]
-    sure = np.empty(len(lost), dtype=np.bool_)
-    each_block(len(lost), _ROWS, lambda a, b: refresh_lists(tree, means, lost[a:b], sure[a:b]))
-    lost = lost[~sure]
+    is_certain = np.empty(len(lost), dtype=np.bool_)
+    each_block(len(lost), _ROWS, lambda a, b: refresh_lists(tree, means, lost[a:b], is_certain[a:b]))
+    lost = lost[~is_certain]
     for dtype in (torch.float32, torch.float64):
         unsure, seen = [lost[:0]], 0
         for block in candidates.blocks(lost):
@@ -109,13 +109,13 @@ def _store_candidates(
     bounds: Float[np.ndarray, "q k"],
 ) -> Bool[np.ndarray, " q"]:
     """Write candidates into the lists of clusters; return whether the first of each is certain to be the nearest."""
-    sure = np.empty(len(slots), dtype=np.bool_)
+    is_certain = np.empty(len(slots), dtype=np.bool_)
     each_block(
         len(slots),
         _ROWS,
-        lambda a, b: store_candidates(tree, means, slots[a:b], found[a:b], bounds[a:b], sure[a:b]),
+        lambda a, b: store_candidates(tree, means, slots[a:b], found[a:b], bounds[a:b], is_certain[a:b]),
     )
-    return sure
+    return is_certain
 
 
 def merge_duplicates(

@@ -30,12 +30,12 @@ class CutSequence:
     Attributes:
         sizes: (k,) of the finest clusters.
         steps: (s, 2) step i merges cluster [i, 1], the last of those left, into cluster [i, 0].
-        number: (k,) the sequence's number of each cluster of the finest cut.
+        index_of_cluster: (k,) the number that the sequence gives each cluster of the finest cut.
     """
 
     sizes: Float[np.ndarray, " k"]
     steps: Int[np.ndarray, "s 2"]
-    number: Int[np.ndarray, " k"]
+    index_of_cluster: Int[np.ndarray, " k"]
 
     @classmethod
     def of(cls, cut: TreeCut, sizes: Float[np.ndarray, " k"], fewest: int) -> CutSequence:
@@ -47,17 +47,17 @@ class CutSequence:
             fewest: The number of clusters of the coarsest cut.
         """
         k = len(cut)
-        number = np.empty(2 * k - 1, dtype=np.int64)
-        number[-1] = 0
+        index_of_cluster = np.empty(2 * k - 1, dtype=np.int64)
+        index_of_cluster[-1] = 0
         into = np.empty(k, dtype=np.int64)
         for i in range(k - 2, -1, -1):
             kept, ended = cut.tree[i]
-            number[kept], number[ended] = number[k + i], k - 1 - i
-            into[k - 1 - i] = number[kept]
+            index_of_cluster[kept], index_of_cluster[ended] = index_of_cluster[k + i], k - 1 - i
+            into[k - 1 - i] = index_of_cluster[kept]
         ends = np.arange(k - 1, fewest - 1, -1)
         ordered = np.empty(k)
-        ordered[number[:k]] = sizes
-        return cls(ordered, np.stack([into[ends], ends], axis=1), number[:k])
+        ordered[index_of_cluster[:k]] = sizes
+        return cls(ordered, np.stack([into[ends], ends], axis=1), index_of_cluster[:k])
 
 
 def mean_silhouettes(

@@ -23,7 +23,7 @@ def pruned_nodes(
     A leaf is a cluster of the cut, or the highest node above it that is 100 % correct.
     """
     k = len(cut)
-    present, leaf = np.zeros(2 * k - 1, dtype=bool), nodes.faultless.copy()
+    present, leaf = np.zeros(2 * k - 1, dtype=bool), nodes.all_correct.copy()
     leaf[:k] = True
     present[-1] = True
     for i in range(k - 2, -1, -1):

@@ -136,8 +136,8 @@ class DenseOptimizer:
         value, _, slopes = value_and_slopes(w, device_problem, None, self.processes)
         inside = w > 0
         sums = torch.stack([(slopes * q * inside).sum(dim=0), device_problem.counts @ (q * inside)])
-        pull, spread = self.processes.sum(sums)
-        kappa = torch.where((spread > 0) & (factor < max_factor), pull / spread, 0.0)
+        weighted_slopes, spread = self.processes.sum(sums)
+        kappa = torch.where((spread > 0) & (factor < max_factor), weighted_slopes / spread, 0.0)
         slopes = (slopes - device_problem.counts[:, None] * kappa) * inside
         by_m, by_theta = self.gradient(slopes, q, m, self.precision.scale(parameters, factor[:, None]))
         return value, by_m, by_theta, factor

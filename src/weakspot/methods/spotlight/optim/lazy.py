@@ -110,7 +110,7 @@ class LazyOptimizer:
             losses=problem.losses,
             codes=np.stack(codes, axis=1) if codes else np.empty((len(self.x), 0), dtype=np.int64),
             bounds=bounds,
-            bits=np.array([penalty.weight / np.log(2) for penalty in problem.penalties]),
+            price_per_nat=np.array([penalty.weight / np.log(2) for penalty in problem.penalties]),
         )
 
     def _initial_state(
@@ -121,9 +121,9 @@ class LazyOptimizer:
         sums = Sums(np.zeros(rows), np.zeros(rows), np.zeros((rows, d)))
         points = Points(
             active=np.zeros(n, dtype=np.bool_),
-            key=np.full(n, -np.inf),
-            watched=np.empty(n, dtype=np.int64),
-            due=np.empty(n + 3, dtype=np.int64),
+            crossing_key=np.full(n, -np.inf),
+            watch_list=np.empty(n, dtype=np.int64),
+            to_read=np.empty(n + 3, dtype=np.int64),
             distance=np.empty(n + 3),
         )
         theta = np.append(centre / unit, log_precision)
@@ -181,7 +181,7 @@ class LazyOptimizer:
         sums, points, iterate, state = self._initial_state(data, centre, log_precision, schedule.unit)
         settings = RunSettings(
             float(problem.size),
-            float(problem.height),
+            float(problem.barrier_cost),
             float(problem.sign),
             schedule.barrier,
             int(schedule.patience),

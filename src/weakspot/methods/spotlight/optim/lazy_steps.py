@@ -35,7 +35,7 @@ class Data(NamedTuple):
     losses: Any  # (n,)
     codes: Any  # (n, penalties) rows of the sums
     bounds: Any  # (penalties + 1,) where each penalty's rows begin
-    bits: Any  # (penalties,) price of a nat of entropy
+    price_per_nat: Any  # (penalties,) price of a nat of entropy
 
 
 class Sums(NamedTuple):
@@ -49,15 +49,15 @@ class Sums(NamedTuple):
 class Points(NamedTuple):
     """Holds for every point whether it is active, and until when it need not be read.
 
-    `key` is the distance when last read plus (inactive) or minus (active) the length of the centre's path by then, so
-    that one comparison with r ± path shows whether the point may have crossed the boundary. `watched` lists those whose
-    key lies near: the others cannot cross before r ± path leaves the interval that the list was made for.
+    `crossing_key` is the distance when last read plus (inactive) or minus (active) the length of the centre's path by
+    then, so that one comparison with r ± path shows whether the point may have crossed the boundary. `watch_list` holds
+    those whose key lies near: the others cannot cross before r ± path leaves the interval that the list was made for.
     """
 
     active: Any  # (n,) bool
-    key: Any  # (n,)
-    watched: Any  # (n,)
-    due: Any  # (n + 3,) the points to be read in this step
+    crossing_key: Any  # (n,)
+    watch_list: Any  # (n,)
+    to_read: Any  # (n + 3,) the points to be read in this step
     distance: Any  # (n + 3,) and their distances then
 
 
@@ -80,7 +80,7 @@ class RunSettings(NamedTuple):
     """Holds the problem and the schedule of a run."""
 
     size: float
-    height: float
+    barrier_cost: float
     sign: float
     barrier: Any
     patience: int
@@ -99,7 +99,7 @@ STATE = np.dtype(
         ("high", "f8"),
         ("margin", "f8"),  # its width, as a share of r
         ("since", "i8"),  # steps since the list was made
-        ("watched", "i8"),  # its length
+        ("watch_length", "i8"),  # its length
         ("active", "i8"),
         ("summed", "i8"),  # the most active points since the sums were last recomputed
         ("rows", "i8"),  # rows read so far
@@ -161,7 +161,7 @@ def _update_sums(i: int, way: float, data: Any, sums: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _list_watched(low: float, high: float, radius: float, points: Any, state: Any) -> None:
+def _make_watch_list(low: float, high: float, radius: float, points: Any, state: Any) -> None:
     """List the points that may cross the boundary while r ± path stays within a margin of its current value."""
     if state.since < 8:
         state.margin *= 2
@@ -171,11 +171,15 @@ def _list_watched(low: float, high: float, radius: float, points: Any, state: An
     state.low = low - state.margin * radius
     state.high = high + state.margin * radius
     count = 0
-    for i in range(len(points.key)):
-        if (points.key[i] >= state.low) if points.active[i] else (points.key[i] < state.high):
-            points.watched[count] = i
+    for i in range(len(points.crossing_key)):
+        if (
+            (points.crossing_key[i] >= state.low)
+            if points.active[i]
+            else (points.crossing_key[i] < state.high)
+        ):
+            points.watch_list[count] = i
             count += 1
-    state.watched = count
+    state.watch_length = count
 
 
 @njit(cache=True, nogil=True)
@@ -186,19 +190,19 @@ def _update_active(data: Any, sums: Any, points: Any, iterate: Any, state: Any) 
     low, high = radius - state.path - slack, radius + state.path + slack
     state.since += 1
     if low <= state.low or high > state.high:
-        _list_watched(low, high, radius, points, state)
-    due = 0
-    for w in range(state.watched):
-        i = points.watched[w]
-        points.due[due] = i
-        due += (points.key[i] >= low) if points.active[i] else (points.key[i] < high)
-    state.rows += due
-    if due > 0:
-        _read_distances(data.x, points.due, due, iterate.rounded_centre, points.distance)
-    for w in range(due):
-        i, distance = points.due[w], points.distance[w]
+        _make_watch_list(low, high, radius, points, state)
+    n_to_read = 0
+    for w in range(state.watch_length):
+        i = points.watch_list[w]
+        points.to_read[n_to_read] = i
+        n_to_read += (points.crossing_key[i] >= low) if points.active[i] else (points.crossing_key[i] < high)
+    state.rows += n_to_read
+    if n_to_read > 0:
+        _read_distances(data.x, points.to_read, n_to_read, iterate.rounded_centre, points.distance)
+    for w in range(n_to_read):
+        i, distance = points.to_read[w], points.distance[w]
         inside = distance < radius
-        points.key[i] = distance - state.path if inside else distance + state.path
+        points.crossing_key[i] = distance - state.path if inside else distance + state.path
         if inside != points.active[i]:
             points.active[i] = inside
             way = 1 if inside else -1
@@ -220,15 +224,15 @@ def _penalties(data: Any, iterate: Any) -> float:
     """Return Σ price·entropy of the categories inside; its slopes go into `iterate.slopes`."""
     size = iterate.weighted[_MASS]
     cost = 0.0
-    for g in range(len(data.bits)):
+    for g in range(len(data.price_per_nat)):
         entropy = 0.0
         for row in range(data.bounds[g], data.bounds[g + 1]):
             share = max(iterate.weighted[row], 0.0) / size
             entropy -= share * np.log(max(share, LEAST_SHARE))
         for row in range(data.bounds[g], data.bounds[g + 1]):
             share = max(iterate.weighted[row], 0.0) / size
-            iterate.slopes[row] = data.bits[g] / size * (np.log(max(share, LEAST_SHARE)) + entropy)
-        cost += data.bits[g] * entropy
+            iterate.slopes[row] = data.price_per_nat[g] / size * (np.log(max(share, LEAST_SHARE)) + entropy)
+        cost += data.price_per_nat[g] * entropy
     return cost
 
 
@@ -248,8 +252,8 @@ def _value(barrier: float, data: Any, sums: Any, iterate: Any, settings: Any) ->
     loss = weighted[_LOSS] / size
     short = max(settings.size + barrier - size, 0.0) / barrier
     slopes[_LOSS] = settings.sign / size
-    slopes[_MASS] = -settings.sign * loss / size + 2 * settings.height * short / barrier
-    objective = settings.sign * loss - settings.height * short * short - _penalties(data, iterate)
+    slopes[_MASS] = -settings.sign * loss / size + 2 * settings.barrier_cost * short / barrier
+    objective = settings.sign * loss - settings.barrier_cost * short * short - _penalties(data, iterate)
 
     iterate.gradient[:] = 0
     mass = 0.0
@@ -344,10 +348,10 @@ def _solve_size(data: Any, sums: Any, points: Any, iterate: Any, settings: Any, 
     """
     m, d = iterate.centre, len(iterate.centre)
     square = _dot(m, m, d)
-    most = np.exp(MOST_LOG_PRECISION)
-    if square * most > settings.max_scaled_norm:
-        most = settings.max_scaled_norm / square
-    precision = min(np.exp(iterate.theta[d]), most)
+    max_precision = np.exp(MOST_LOG_PRECISION)
+    if square * max_precision > settings.max_scaled_norm:
+        max_precision = settings.max_scaled_norm / square
+    precision = min(np.exp(iterate.theta[d]), max_precision)
     above = False
     while True:
         iterate.theta[d] = np.log(precision)
@@ -355,10 +359,10 @@ def _solve_size(data: Any, sums: Any, points: Any, iterate: Any, settings: Any, 
         mass = sums.mass[_MASS]
         spread = sums.squares[_MASS] - 2 * _dot(sums.moments[_MASS], m, d) + mass * square
         above = above or mass - precision * spread >= settings.size
-        root = (mass - settings.size) / spread if spread > 0 else (most if above else 0.0)
-        better = min(root, most) if above else max(root, precision / 2)
+        root = (mass - settings.size) / spread if spread > 0 else (max_precision if above else 0.0)
+        better = min(root, max_precision) if above else max(root, precision / 2)
         if abs(better - precision) <= 1e-13 * precision or (above and better < precision):
-            return precision < most
+            return precision < max_precision
         precision = better
 
 
@@ -391,10 +395,10 @@ def ascent_steps(
         size_is_exact = _solve_size(data, sums, points, iterate, settings, state)
         objective = _value(1.0, data, sums, iterate, settings)
         spread = iterate.spreads[_MASS]
-        pull = 2 * iterate.gradient[d] / spread if size_is_exact and spread > 0 else 0.0
+        size_correction = 2 * iterate.gradient[d] / spread if size_is_exact and spread > 0 else 0.0
         for k in range(d):
             along = sums.moments[_MASS, k] - sums.mass[_MASS] * iterate.centre[k]
-            iterate.gradient[k] = -(iterate.gradient[k] + pull * along)
+            iterate.gradient[k] = -(iterate.gradient[k] + size_correction * along)
         going = advance(-objective, iterate.gradient[:d], descent)
     _move_centre(descent.point, iterate, state)
     _solve_size(data, sums, points, iterate, settings, state)

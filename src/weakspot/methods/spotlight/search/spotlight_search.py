@@ -108,9 +108,9 @@ class SpotlightSearch:
         if self.multistart is None:
             return self._published(losses, on_step)
         largest, smallest = self.processes.max(torch.tensor([losses.max(), -losses.min()])).tolist()
-        height = self.settings.barrier_scale * ((largest + smallest) or 1.0)
-        problem = Problem(losses, self.counts, self.size, height, 1.0, self.penalties)
-        raw = replace(problem, height=self.settings.barrier_scale)
+        barrier_cost = self.settings.barrier_scale * ((largest + smallest) or 1.0)
+        problem = Problem(losses, self.counts, self.size, barrier_cost, 1.0, self.penalties)
+        raw = replace(problem, barrier_cost=self.settings.barrier_scale)
         mean = np.zeros_like(self.working.mean)
         adam = AdamRun(raw, self._published_schedule(1 / _RMS_DISTANCE), mean)
         end = self.multistart.best(problem, self._nonspherical_schedule(), adam, on_step)
@@ -158,8 +158,8 @@ class SpotlightSearch:
         q = working.quadratic_form(centre, precision)
         if exact:
             columns, counts = torch.from_numpy(q)[:, None], torch.from_numpy(self.counts)
-            most = max_factor(centre, precision, working.unit)
-            factor = float(scale_of_size(columns, counts, self.size, self.processes, most)[0])
+            largest_factor = max_factor(centre, precision, working.unit)
+            factor = float(scale_of_size(columns, counts, self.size, self.processes, largest_factor)[0])
             margin = _MARGIN
             while True:
                 factor *= 1 - margin  # Rounding must not leave it too small.
