@@ -29,7 +29,7 @@ def decoding() -> Iterator[None]:
     refuses images twice as large.
 
     Raises:
-        ValueError: If the image is damaged, or claims more than the memory holds.
+        ValueError: If the image is damaged, or claims more than fits in memory.
         OSError: If the system cannot read it, or it is truncated or not an image.
     """
     try:
@@ -39,7 +39,7 @@ def decoding() -> Iterator[None]:
     except (OSError, ValueError):
         raise
     except MemoryError as error:
-        raise ValueError("it claims more than the memory holds") from error
+        raise ValueError("it claims more than fits in memory") from error
     except Exception as error:
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
 

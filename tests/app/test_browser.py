@@ -186,7 +186,7 @@ def test_an_odd_run_does_not_take_the_others_down(runs, server):
     assert set(damaged) == set(odd)
     for run in damaged.values():
         assert f"Damaged: {run.damage}" in read(page)
-    assert damaged["number"].damage.endswith("findings.json cannot be read: it holds no JSON object")
+    assert damaged["number"].damage.endswith("findings.json cannot be read: it is not a JSON object")
     for word in ("/compare", "/clusters"):
         assert get(server, word)[0] == 200
     assert not any(run.digest in get(server, "/compare")[1] for run in damaged.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 from shell import Shell
 from tiny_models import write_model, write_tokenizer
 from weakspot import Predictions
+from weakspot.datasets import huggingface
 from weakspot.datasets.base import Dataset
 from weakspot.datasets.huggingface import HubImages, HubTexts, open_hub
 
@@ -134,6 +136,14 @@ def test_plain_numbers_are_classes_even_minus_one(library: Any, tmp_path: Path, 
     test = open_hub("test", tmp_path / "saved", tokenizer=tokenizer)
     assert test.task.classes == ("-1", "1")
     assert test.targets.tolist() == [0, 1] * 60
+
+
+def test_a_table_without_images_and_texts_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface, "_load", lambda *_: {"test": SimpleNamespace(features={"label": None})})
+    with pytest.raises(ValueError, match=r"no column of images or texts; say which .*\(it has: label\)"):
+        open_hub("test", "anything")
+    with pytest.raises(ValueError, match=r"no column 'kind'; say which"):
+        open_hub("test", "anything", label="kind")
 
 
 @pytest.mark.optional

@@ -206,7 +206,7 @@ IMAGE, CLS = ("1.png", encoded(1)), ("1.cls", b"0")
         ([IMAGE, CLS, ("1.jpg", encoded(1))], "1.jpg is a second image of one key"),
         ([IMAGE, ("1.json", b"{")], "key '1.json' cannot be read"),
         ([IMAGE, ("1.json", b"[" * 100_000)], "key '1.json' cannot be read: it is nested too deeply"),
-        ([IMAGE, ("1.json", b"[3]")], "it holds no JSON object"),
+        ([IMAGE, ("1.json", b"[3]")], "it is not a JSON object"),
         (
             [IMAGE, ("1.json", b'{"a": "' + b"x" * (1 << 20) + b'"}')],
             "1.json has 1048585 bytes, more than 1048576",

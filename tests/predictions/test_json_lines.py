@@ -100,6 +100,13 @@ def test_a_bad_line_is_named(line: Any, said: str, tmp_path: Path) -> None:
         Predictions.load(file)
 
 
+def test_a_first_line_without_the_list_that_others_have_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path, example(embedding=4), example(embedding=[1, 2, 3]))
+    said = "line 2: 'embedding' has 3 numbers, but no list of numbers in line 1$"
+    with pytest.raises(DamagedError, match=said):
+        read_json_lines(file, complete=("embedding",))
+
+
 def test_other_encodings_and_empty_files_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "p.jsonl"
     file.write_bytes(b'\xef\xbb\xbf{"a": 1}\n{"a": "\xe9"}\n')

@@ -235,6 +235,13 @@ def test_a_folder_of_someone_else_is_not_replaced(kind, tmp_path):
     saved.save(tmp_path / "empty")
 
 
+def test_the_file_that_a_folder_lacks_is_named(tmp_path):
+    (tmp_path / "a").write_text("")
+    said = "already exists and has no b written by weakspot"
+    with pytest.raises(FileExistsError, match=said), atomic_folder(tmp_path, required_files=("a", "b")):
+        pass
+
+
 def test_a_save_that_fails_leaves_what_was_there(kind, tmp_path, monkeypatch):
     saved, cls, _ = kind
     neighbour = tmp_path / "r.part"
@@ -300,9 +307,9 @@ def test_what_a_killed_save_left_is_swept_by_the_next(kind, tmp_path, moment):
 
 
 def test_the_draft_of_a_living_process_stays(tmp_path):
-    with atomic_folder(tmp_path / "r", marks=("a",)) as draft:
+    with atomic_folder(tmp_path / "r", required_files=("a",)) as draft:
         (draft / "a").write_text("mine")
-        with atomic_folder(tmp_path / "r", marks=("a",)) as other:
+        with atomic_folder(tmp_path / "r", required_files=("a",)) as other:
             (other / "a").write_text("theirs")
         assert (tmp_path / "r" / "a").read_text() == "theirs"
     assert (tmp_path / "r" / "a").read_text() == "mine"

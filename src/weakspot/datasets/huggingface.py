@@ -79,8 +79,9 @@ def open_hub(
     read = image or text or _readable(features)
     for column in (label, read):
         if column not in features:
+            wanted = repr(column) if column else "of images or texts"
             raise ValueError(
-                f"{name} has no column {column or 'of images or texts'!r}; say which to read: dataset.image=… or "
+                f"{name} has no column {wanted}; say which to read: dataset.image=… or "
                 f"dataset.text=…, dataset.label=… (it has: {', '.join(features)})"
             )
     source = PublishedRows.of(str(name), published, split, label, read)

@@ -33,7 +33,7 @@ def read_typed(file: Path, adapter: TypeAdapter[T], schema: int) -> tuple[T, dic
         fields: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         json.dumps(fields, ensure_ascii=False).encode()  # half a surrogate pair is not text
         if not isinstance(fields, dict):
-            raise ValueError("it holds no JSON object")
+            raise ValueError("it is not a JSON object")
         version = fields.get("schema")
     if version != schema:
         raise ValueError(

@@ -89,7 +89,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(folder: Path, marks: Sequence[str]) -> Iterator[Path]:
+def atomic_folder(folder: Path, required_files: Sequence[str]) -> Iterator[Path]:
     """Yield an empty folder to fill; when the block ends, it is synced to disk and replaces `folder`.
 
     On an exception the new folder is removed, and the earlier one stays. A process that is killed before the end leaves
@@ -98,19 +98,19 @@ def atomic_folder(folder: Path, marks: Sequence[str]) -> Iterator[Path]:
 
     Args:
         folder: The folder to write.
-        marks: Names of files by which a folder that may be replaced is recognised.
+        required_files: Names of files by which a folder that may be replaced is recognised.
 
     Raises:
-        FileExistsError: `folder` is not empty and lacks one of the `marks`.
+        FileExistsError: `folder` is not empty and lacks one of the `required_files`.
         OSError: The disk is full or not writable; the message says what to do.
     """
     folder = folder.resolve()  # a link stays a link
     with writing(folder):
         remove_drafts([folder.parent], folder.name)
-        ours = all((folder / mark).is_file() for mark in marks)
-        if folder.exists() and not ours and (not folder.is_dir() or any(folder.iterdir())):
+        missing = next((name for name in required_files if not (folder / name).is_file()), None)
+        if missing and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise FileExistsError(
-                f"{folder} already exists and has no {marks[0]} written by weakspot, so it is not replaced; "
+                f"{folder} already exists and has no {missing} written by weakspot, so it is not replaced; "
                 "give another folder"
             )
         folder.parent.mkdir(parents=True, exist_ok=True)

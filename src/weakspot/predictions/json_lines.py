@@ -113,9 +113,9 @@ def _check_complete(file: Path, name: str, values: Sequence[Any], lines: Sequenc
         length = len(value) if isinstance(value, list | np.ndarray) else 0
         first = length if first is None else first
         if length != first:
-            has, had = (str(count) if count else "no list of" for count in (length, first))
+            has = f"{length} numbers" if length else "no list of numbers"
             raise DamagedError(
-                f"{file}, line {number}: {name!r} has {has} numbers, but {had} in line {lines[0]}"
+                f"{file}, line {number}: {name!r} has {has}, but {first or 'no list of numbers'} in line {lines[0]}"
             )
 
 

@@ -156,7 +156,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, MemoryError):
-        return "it announces more than fits in memory"
+        return "it claims more than fits in memory"
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, KeyError):

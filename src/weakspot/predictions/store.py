@@ -118,7 +118,7 @@ def write(predictions: Predictions, folder: Path) -> Path:
     """
     arrays = {"embeddings": predictions.embeddings, "outputs": predictions.outputs}
     present = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
-    with atomic_folder(folder, marks=(MANIFEST, _RECORDS)) as draft:
+    with atomic_folder(folder, required_files=(MANIFEST, _RECORDS)) as draft:
         maps = create_arrays(
             draft / _ARRAYS, {name: (array.dtype, array.shape) for name, array in present.items()}
         )

@@ -178,7 +178,7 @@ class Slices:
                 "provenance": self.provenance,
             }
         )
-        with atomic_folder(folder, marks=(_MANIFEST, _WEIGHTS)) as draft:
+        with atomic_folder(folder, required_files=(_MANIFEST, _WEIGHTS)) as draft:
             self._write_weights(draft / _WEIGHTS)
             pq.write_table(_pack(enumerate(self.histories)), draft / _HISTORIES)
             pq.write_table(_pack([(0, self.parameters)]), draft / _PARAMETERS)

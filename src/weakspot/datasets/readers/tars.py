@@ -70,7 +70,7 @@ def _scanned(tar: Path, size: int, changed: int) -> dict[str, TarSample]:
                     continue
                 about = json.loads(content)
                 if not isinstance(about, dict):
-                    raise ValueError("it holds no JSON object")
+                    raise ValueError("it is not a JSON object")
                 sample.about = about
     with naming(tar):
         imageless = next((key for key, sample in samples.items() if sample.location is None), None)
