@@ -61,13 +61,13 @@ class TimedCrossFit:
 
 
 def error_of(
-    told: Contrast | None, weights: np.ndarray, truth: np.ndarray
+    stated: Contrast | None, weights: np.ndarray, truth: np.ndarray
 ) -> tuple[float, bool, bool] | None:
     """Return by how much the stated accuracy exceeds the truth, and whether that is below or above the interval."""
-    if told is None or told.interval is None or weights.sum() <= 0:
+    if stated is None or stated.interval is None or weights.sum() <= 0:
         return None
     true = float(weights @ truth / weights.sum())
-    return told.inside - true, true < told.interval[0], true > told.interval[1]
+    return stated.inside - true, true < stated.interval[0], true > stated.interval[1]
 
 
 def errors_of_set(p: Predictions, run: Any, truth: np.ndarray) -> dict[str, list[Any]]:
@@ -121,12 +121,12 @@ def coverage_table(errors: dict[tuple[str, int, int], list[Any]]) -> list[str]:
     return lines
 
 
-def spread_table(told: dict[int, list[list[Contrast]]], seconds: dict[int, float]) -> list[str]:
+def spread_table(stated: dict[int, list[list[Contrast]]], seconds: dict[int, float]) -> list[str]:
     lines = [
         "| halvings | findings | standard deviation over seeds | half width of the interval | ratio | seconds a set |",
         "|---|---|---|---|---|---|",
     ]
-    for halvings, found in told.items():
+    for halvings, found in stated.items():
         inside = np.array([[one.inside for one in contrasts] for contrasts in found])
         widths = [np.ptp(np.array(one.interval)) for contrasts in found for one in contrasts]
         deviation, half = float(np.sqrt(inside.var(axis=1, ddof=1).mean())), float(np.mean(widths)) / 2
@@ -146,7 +146,7 @@ def main() -> None:
     errors: dict[tuple[str, int, int], list[Any]] = {
         (kind, *setting): [] for setting in SETTINGS for kind in KINDS
     }
-    told: dict[int, list[list[Contrast]]] = {halvings: [] for halvings in HALVINGS}
+    stated: dict[int, list[list[Contrast]]] = {halvings: [] for halvings in HALVINGS}
     cross_fits = [TimedCrossFit(halvings) for halvings in HALVINGS]
     repeated = 0
     for rows, times in SETTINGS:
@@ -159,9 +159,9 @@ def main() -> None:
             if rows == 2000 and of_set["confirmed findings"] and seed % 4 == 0:
                 repeated += 1
                 for cross_fit in cross_fits:
-                    told[cross_fit.halvings] += accuracies(p, run, cross_fit)
+                    stated[cross_fit.halvings] += accuracies(p, run, cross_fit)
     seconds = {one.halvings: one.seconds / max(repeated, 1) / SEEDS for one in cross_fits}
-    text = "\n\n".join("\n".join(table) for table in (coverage_table(errors), spread_table(told, seconds)))
+    text = "\n\n".join("\n".join(table) for table in (coverage_table(errors), spread_table(stated, seconds)))
     print(text)
     if options.docs:
         write_between(options.docs, MARK, text)

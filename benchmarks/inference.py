@@ -73,7 +73,7 @@ class Spent:
     def __init__(self) -> None:
         self.started, self.cpu = time.perf_counter(), cpu_seconds()
 
-    def on(self, seen: int) -> tuple[float, float]:
+    def per_image(self, seen: int) -> tuple[float, float]:
         """Return images per second and CPU seconds per image; loading processes must have ended."""
         rate = seen / (time.perf_counter() - self.started)
         gc.collect()
@@ -101,7 +101,7 @@ def synthetic(options: argparse.Namespace) -> tuple[float, float]:
         while seen < options.images:
             read(x)
             seen += len(x)
-    return spent.on(seen)
+    return spent.per_image(seen)
 
 
 def plain_loop(options: argparse.Namespace) -> tuple[float, float]:
@@ -123,7 +123,7 @@ def plain_loop(options: argparse.Namespace) -> tuple[float, float]:
             outputs.append(logits.numpy())
             losses.append(torch.nn.functional.cross_entropy(logits, y, reduction="none").numpy())
     found = [np.concatenate(one) for one in (embeddings, outputs, losses)]
-    return spent.on(len(found[0]))
+    return spent.per_image(len(found[0]))
 
 
 def loading(options: argparse.Namespace) -> tuple[float, float]:
@@ -138,7 +138,7 @@ def loading(options: argparse.Namespace) -> tuple[float, float]:
     spent = Spent()
     for row in range(len(data)):
         data[row]
-    return spent.on(len(data))
+    return spent.per_image(len(data))
 
 
 def ours(options: argparse.Namespace) -> tuple[float, float]:
@@ -158,10 +158,10 @@ def ours(options: argparse.Namespace) -> tuple[float, float]:
         spent = Spent()
         found = infer(model, data, "test", make, Path(folder) / "store", {})
         assert found is not None
-        return spent.on(len(found))
+        return spent.per_image(len(found))
 
 
-WAYS = {"synthetic": synthetic, "loading": loading, "plain loop": plain_loop, "ours": ours}
+RUNS = {"synthetic": synthetic, "loading": loading, "plain loop": plain_loop, "ours": ours}
 
 
 def in_a_process(way: str, words: list[str]) -> tuple[float, float, float]:
@@ -189,11 +189,11 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="also do the synthetic run with torch.compile")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--docs", type=Path, help="a page to write the table into")
-    parser.add_argument("--one", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--one", choices=RUNS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         options.workers = options.workers[0]
-        rate, cpu = WAYS[options.one](options)
+        rate, cpu = RUNS[options.one](options)
         print(json.dumps([rate, cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
         return
     images(options.images)

@@ -3,8 +3,8 @@
     python benchmarks/null_sets.py                                  # everything; minutes on two processes
     python benchmarks/null_sets.py --methods udis --sets 20         # a look at one method
     python benchmarks/null_sets.py --docs docs/evidence.md          # also write the tables into the page
-    python benchmarks/null_sets.py --others                         # tags, numbers and patients instead of classes
-    python benchmarks/null_sets.py --dear 200                       # as many sets for the expensive searches, too
+    python benchmarks/null_sets.py --other-tasks                    # tags, numbers and patients instead of classes
+    python benchmarks/null_sets.py --slow 200                       # as many sets for the expensive searches, too
 
 Null sets have no slice: losses are independent of everything, or depend on the label alone (a class, twenty tags, a
 number), or on the patient, whose rows stay on one side. A method searches one half of each set, and what it finds is
@@ -53,7 +53,7 @@ METHODS: dict[str, Callable[[], Method]] = {
     "spotlight search=published": partial(find("spotlight"), search="published"),
     **{word: find(word) for word in words() if word != "rules"},  # these sets have no attributes
 }
-DEAR = ("planespot",)  # they take seconds per set
+SLOW_METHODS = ("planespot",)  # they take seconds per set
 OWN_P = ("scan",)  # methods whose slices have a p-value of their own
 NULLS: dict[str, Kind] = {
     "nothing": "independent",
@@ -70,7 +70,7 @@ PLANTED: dict[str, tuple[float, Kind]] = {
     "×3, patients": (3.0, "patient"),
 }
 CLASSES = ("nothing", "the label", "×2", "×3")
-OTHERS = tuple(kind for kind in (*NULLS, *PLANTED) if kind not in CLASSES)
+OTHER_TASKS = tuple(kind for kind in (*NULLS, *PLANTED) if kind not in CLASSES)
 
 
 def measure(method: str, kind: str, seed: int) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def measure(method: str, kind: str, seed: int) -> dict[str, Any]:
         warnings.simplefilter("ignore")
         group = "patient" if "patient" in p.attributes.column_names else None
         run = search(METHODS[method](), p, confirm=0.5, group=group)
-        told = Findings.build(p, run.slices, confirm=run.confirm, source=run.source)
+        findings = Findings.build(p, run.slices, confirm=run.confirm, source=run.source)
     held = np.asarray(run.confirm)
     memberships = run.slices.weights[:, held]
     found = evidence(memberships, p.take(held), run.slices)
@@ -102,7 +102,7 @@ def measure(method: str, kind: str, seed: int) -> dict[str, Any]:
         "seed": seed,
         "slices": len(found),
         "tested": sum(e.p is not None for e in found),
-        "findings_confirmed": sum(one.confirmed for one in told.findings),
+        "findings_confirmed": sum(one.confirmed for one in findings.findings),
         "confirmed": sum(e.verdict == "confirmed" for e in found),
         "explained": sum(e.verdict == "explained_by_label" for e in found),
         "unstratified": sum(p is not None and p <= LEVEL for p in among),
@@ -115,7 +115,7 @@ def measure(method: str, kind: str, seed: int) -> dict[str, Any]:
         "true_confirmed": sum(
             e.verdict == "confirmed" for e, is_true in zip(found, true, strict=True) if is_true
         ),
-        "true_confirmed_bh": int((less_strictly(found) & true).sum()),
+        "true_confirmed_bh": int((confirmed_by_benjamini_hochberg(found) & true).sum()),
         "seconds": time.process_time() - started,
     }
 
@@ -125,7 +125,7 @@ def own_p(slices: Slices) -> float:
     return float(np.min(slices.parameters.get("p_values", np.ones(1)), initial=1.0))
 
 
-def less_strictly(found: list[Evidence]) -> np.ndarray:
+def confirmed_by_benjamini_hochberg(found: list[Evidence]) -> np.ndarray:
     """Return which slices Benjamini and Hochberg's correction, valid for independent tests, would confirm."""
     p = np.array([np.nan if e.p is None else e.p for e in found])
     passed = np.zeros(len(p), dtype=bool)
@@ -137,7 +137,7 @@ def less_strictly(found: list[Evidence]) -> np.ndarray:
 
 def seeds(kind: str, sets: int) -> range:
     """Return separate seeds for every kind, so that no two kinds share a set's embeddings."""
-    first = 1_000_000 * (CLASSES + OTHERS).index(kind)
+    first = 1_000_000 * (CLASSES + OTHER_TASKS).index(kind)
     return range(first, first + (sets // 2 if kind in PLANTED else sets))
 
 
@@ -233,16 +233,20 @@ def main() -> None:
     parser.add_argument(
         "--sets", type=int, default=200, help="null sets of each kind (planted: half as many)"
     )
-    parser.add_argument("--dear", type=int, default=40, help=f"null sets of each kind for {', '.join(DEAR)}")
-    parser.add_argument("--others", action="store_true", help="tags, numbers and patients instead of classes")
+    parser.add_argument(
+        "--slow", type=int, default=40, help=f"null sets of each kind for {', '.join(SLOW_METHODS)}"
+    )
+    parser.add_argument(
+        "--other-tasks", action="store_true", help="tags, numbers and patients instead of classes"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--docs", type=Path, help="a page to write the tables into")
     options = parser.parse_args()
     tasks = [
         (method, kind, seed)
         for method in options.methods
-        for kind in (OTHERS if options.others else CLASSES)
-        for seed in seeds(kind, options.dear if method in DEAR else options.sets)
+        for kind in (OTHER_TASKS if options.other_tasks else CLASSES)
+        for seed in seeds(kind, options.slow if method in SLOW_METHODS else options.sets)
     ]
     found = results(tasks, options.jobs)
     text = "\n\n".join("\n".join(table(found)) for table in (null_table, power_table))
@@ -250,7 +254,7 @@ def main() -> None:
     print(f"{sum(one['seconds'] for one in found) / 60:.0f} minutes of one processor in all")
     if options.docs:
         page = options.docs.read_text(encoding="utf-8")
-        start, stop = OTHER_MARKS if options.others else MARKS
+        start, stop = OTHER_MARKS if options.other_tasks else MARKS
         before, after = page.index(start) + len(start), page.index(stop)
         options.docs.write_text(f"{page[:before]}\n\n{text}\n\n{page[after:]}", encoding="utf-8")
 

@@ -195,17 +195,17 @@ def draw(found: list[dict[str, Any]], names: list[str], split: str, file: Path) 
     )
 
 
-def short(found: list[dict[str, Any]], least: dict[str, float]) -> list[str]:
+def shortfalls(found: list[dict[str, Any]], least: dict[str, float]) -> list[str]:
     """Return a message for each method that succeeds less often, over all valid settings, than `least` requires."""
-    told = []
+    messages = []
     for name, asked in least.items():
         successes = [one["success"] for one in found if one["valid"] and one["method"] == name]
         if not successes or np.mean(successes) < asked:
             reached = f"{np.mean(successes):.2f}" if successes else "nothing"
-            told.append(
+            messages.append(
                 f"{name} reaches a success of {reached} over {len(successes)} settings, less than {asked}"
             )
-    return told
+    return messages
 
 
 def _share(values: Iterable[float]) -> str:
@@ -269,8 +269,8 @@ def main() -> None:
         write_between(options.docs, f"planted slices: {', '.join(options.split + network)}", text)
     if options.plot:
         draw(found, names, " and ".join(options.split), options.plot)
-    if told := short(found, least):
-        sys.exit("\n".join(told))
+    if messages := shortfalls(found, least):
+        sys.exit("\n".join(messages))
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def part(
     return draw
 
 
-def light_a_finding(page: Page) -> None:
+def highlight_first_finding(page: Page) -> None:
     """Press the first finding's button beside the map."""
     page.locator("button.highlight").first.click()
     page.wait_for_timeout(1500)
@@ -140,7 +140,7 @@ SHOTS: Mapping[str, Shot] = {
     "report_dark": Shot(lambda at: at.report, dark=True),
     "report_phone": Shot(lambda at: at.report, size=_PHONE),
     "report_print": Shot(lambda at: at.report, printed),
-    "map": Shot(lambda at: at.report, part("#map", 1000, light_a_finding)),
+    "map": Shot(lambda at: at.report, part("#map", 1000, highlight_first_finding)),
     "tree": Shot(lambda at: at.tree, part("section.forest", 1000)),
     "compare": Shot(lambda at: at.comparison),
     "explorer": Shot(lambda at: at.explorer, size=(1200, 700)),

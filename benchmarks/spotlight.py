@@ -153,8 +153,8 @@ def large(n: int, d: int) -> None:
     print("| search | CPU s | extra memory | size | loss inside |\n|---|---|---|---|---|")
     for search in ("published", "multistart"):
         seconds, extra, spotlight = fitted(x, y, search=search, n_slices=1)
-        told = spotlight.slices_.statistics[0]
-        line = f"| {search} | {seconds:.0f} | {extra:.2f}× | {told.size:.0f} | {told.loss_inside:.4f} |"
+        statistics = spotlight.slices_.statistics[0]
+        line = f"| {search} | {seconds:.0f} | {extra:.2f}× | {statistics.size:.0f} | {statistics.loss_inside:.4f} |"
         print(line, flush=True)
 
 
@@ -177,8 +177,8 @@ def better() -> None:
                         continue
                 ours = Spotlight(1, share).fit(predictions).slices_.statistics[0].loss_inside
                 gains.append(ours / _loss_at(predictions, theirs.centers_[0], share * len(predictions)) - 1)
-        told = f"{min(gains):+.4%} | {np.mean(gains):+.1%} | {max(gains):+.1%}"
-        print(f"| {name} | {len(gains) + collapsed} | {collapsed} | {told} |", flush=True)
+        cells = f"{min(gains):+.4%} | {np.mean(gains):+.1%} | {max(gains):+.1%}"
+        print(f"| {name} | {len(gains) + collapsed} | {collapsed} | {cells} |", flush=True)
 
 
 def _network_like(seed: int) -> tuple[np.ndarray, np.ndarray]:

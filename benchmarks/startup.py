@@ -65,10 +65,10 @@ def run(
         clock = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         said.seek(0)
-        told = said.read()
+        stderr = said.read()
     if process.returncode:
-        raise SystemExit(f"{script}.py {' '.join(words)} of {checkout} failed:\n{told}")
-    return used.ru_utime + used.ru_stime, clock, told
+        raise SystemExit(f"{script}.py {' '.join(words)} of {checkout} failed:\n{stderr}")
+    return used.ru_utime + used.ru_stime, clock, stderr
 
 
 def main() -> None:
@@ -90,8 +90,8 @@ def main() -> None:
         imported = {}
         for checkout in reversed(checkouts):  # this one last
             for called, words in measured.items():  # which also compiles what is compiled on first use
-                told = run(checkout, folder, "discover", words, PYTHONPROFILEIMPORTTIME="1")[2]
-                names = set(_IMPORTED.findall(told))
+                stderr = run(checkout, folder, "discover", words, PYTHONPROFILEIMPORTTIME="1")[2]
+                names = set(_IMPORTED.findall(stderr))
                 imported[called] = [library for library in HEAVY if library in names]
         seconds = defaultdict(list)
         for _ in range(asked.rounds):

@@ -123,7 +123,7 @@ def theirs(n: int, d: int) -> dict[str, Any]:
     return {**watch.times}
 
 
-def exactly(n: int, d: int, limit: float) -> dict[str, Any]:
+def fit_with_matrix_limit(n: int, d: int, limit: float) -> dict[str, Any]:
     """Measure the whole fit with at most `limit` GB of matrix: time to the tree and in all, memory beyond the input."""
     from weakspot import Predictions
     from weakspot.methods.udis import UDIS
@@ -203,8 +203,8 @@ def child(who: str, size: str) -> None:
     measured = {
         "ours": lambda: ours(n, d),
         "theirs": lambda: theirs(n, d),
-        "without": lambda: exactly(n, d, 1e-9),
-        "with": lambda: exactly(n, d, 8),
+        "without": lambda: fit_with_matrix_limit(n, d, 1e-9),
+        "with": lambda: fit_with_matrix_limit(n, d, 8),
         "same": lambda: same_tree(n, d),
     }
     result = measured[who]() if who in measured else other_tree(n, d, who)

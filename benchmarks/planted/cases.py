@@ -61,7 +61,7 @@ def case(setting: Setting, root: Path, store: Path) -> Case | None:
         store: The folder in which models' answers are kept.
     """
     store.mkdir(parents=True, exist_ok=True)
-    file = store / f"{setting.made_of}.npz"
+    file = store / f"{setting.model_key}.npz"
     if not file.is_file():
         made = _made(setting, root)
         temporary = file.with_suffix(f".{np.random.default_rng().integers(1 << 30)}.tmp.npz")

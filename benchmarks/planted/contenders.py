@@ -71,7 +71,7 @@ def ceiling(case: Case, seed: int) -> np.ndarray:
     return np.stack(found, axis=1)
 
 
-def drawn(case: Case, seed: int) -> np.ndarray:
+def random_scores(case: Case, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).random((len(case.test), _SLICES))
 
 
@@ -121,7 +121,7 @@ def contenders() -> dict[str, Contender]:
     """Return all rows of the table, by name."""
     found: dict[str, Contender] = {
         "ceiling": ceiling,
-        "random": drawn,
+        "random": random_scores,
         "top_loss": top_loss,
         "confusion": confusion,
         "kmeans": k_means,

@@ -9,7 +9,7 @@ import numpy as np
 
 from planted.pages import mean_and_interval
 
-HEIGHT = "ceiling"  # not a method, but what the embedding allows: a line across its panel
+CEILING = "ceiling"  # not a method, but what the embedding allows: a line across its panel
 COLOURS = {"scan": "#c2410c", "domino": "#1d4ed8"}
 REST = "#57534e"
 
@@ -30,7 +30,7 @@ def success_plot(panels: dict[str, dict[str, list[float]]], title: str, file: Pa
     matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "weakspot", "font.size": 8})
     first: dict[str, Any] = next(iter(panels.values()))
     overall = {name: np.mean([np.mean(panel[name]) for panel in panels.values()]) for name in first}
-    names = sorted((name for name in overall if name != HEIGHT), key=lambda name: overall[name])
+    names = sorted((name for name in overall if name != CEILING), key=lambda name: overall[name])
     figure, axes = plt.subplots(
         1,
         len(panels),
@@ -44,8 +44,8 @@ def success_plot(panels: dict[str, dict[str, list[float]]], title: str, file: Pa
             colour = COLOURS.get(name, REST)
             axis.plot([low, high], [y, y], color=colour, linewidth=1.2, alpha=0.7)
             axis.plot(mean, y, "o", color=colour, markersize=4)
-        if HEIGHT in panel:
-            axis.axvline(float(np.mean(panel[HEIGHT])), color="black", linestyle=":", linewidth=1)
+        if CEILING in panel:
+            axis.axvline(float(np.mean(panel[CEILING])), color="black", linestyle=":", linewidth=1)
         axis.set(xlim=(0, 1), title=shown, xlabel="success", yticks=range(len(names)), yticklabels=names)
         axis.title.set_fontsize(8)
         axis.grid(axis="x", color="#e7e5e4", linewidth=0.6)

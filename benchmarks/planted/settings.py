@@ -67,7 +67,7 @@ class Setting:
         return "-".join(str(value) for value in asdict(self).values())
 
     @property
-    def made_of(self) -> str:
+    def model_key(self) -> str:
         """Return the key of the model and its predictions, which is the same for every embedding."""
         return self.key.replace(f"-{self.embedding}-", "-")
 

@@ -57,7 +57,11 @@ class Configuration:
             wanted = random.integers(sizes[0], sizes[1] + 1, size=random.integers(1, most_spots + 1)).tolist()
             for size in wanted:
                 tried = (_spot(rolled, size, random) for _ in range(_TRIES))
-                apart = (one for one in tried if one and all(_contrary(one, other) >= 2 for other in spots))
+                apart = (
+                    one
+                    for one in tried
+                    if one and all(_count_differences(one, other) >= 2 for other in spots)
+                )
                 spots += [spot for spot in [next(apart, None)] if spot is not None]
             if len(spots) == len(wanted):
                 return cls(objects, tuple(rolled), tuple(spots))
@@ -137,7 +141,7 @@ def _spot(rolled: list[Attribute], size: int, random: np.random.Generator) -> di
     return spot
 
 
-def _contrary(a: dict[Attribute, bool], b: dict[Attribute, bool]) -> int:
+def _count_differences(a: dict[Attribute, bool], b: dict[Attribute, bool]) -> int:
     return sum(a[one] != b[one] for one in a.keys() & b.keys())
 
 
