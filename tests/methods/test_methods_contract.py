@@ -25,8 +25,8 @@ from weakspot.tasks import Classification
 from weakspot.testing import METHOD_CHECKS, MethodCase, example_predictions
 from weakspot.testing.methods import (
     check_degenerate_data,
-    check_gives_slices_or_a_sentence,
-    check_inputs_are_left,
+    check_inputs_unchanged,
+    check_slices_or_error,
     degenerate_predictions,
 )
 
@@ -74,7 +74,8 @@ def fitted(cases) -> dict[str, Method]:
 
 
 @pytest.mark.parametrize(
-    "check", [check for check in METHOD_CHECKS if check not in (check_degenerate_data, check_inputs_are_left)]
+    "check",
+    [check for check in METHOD_CHECKS if check not in (check_degenerate_data, check_inputs_unchanged)],
 )
 @every
 def test_contract(word, check, cases):
@@ -84,7 +85,7 @@ def test_contract(word, check, cases):
 
 @every
 def test_inputs_and_process_are_left_as_they_were(word, cases, two_threads):
-    check_inputs_are_left(cases[word])
+    check_inputs_unchanged(cases[word])
 
 
 def test_every_method_is_tested_here_and_has_a_configuration():
@@ -121,7 +122,7 @@ def test_degenerate_data_give_a_result_or_a_sentence(word, name, settings):
     method = find(word)(
         **{"quick": METHODS[word], "smallest": METHODS[word] | smallest, "defaults": {}}[settings]
     )
-    check_gives_slices_or_a_sentence(method, degenerate_predictions()[name], name)
+    check_slices_or_error(method, degenerate_predictions()[name], name)
 
 
 @every

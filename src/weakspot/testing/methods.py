@@ -195,7 +195,7 @@ def check_other_embeddings(case: MethodCase) -> None:
     """Embeddings of another width come from another model and are refused."""
     if not case.reads_embeddings:
         return
-    said = refusal(lambda: apply(case.fitted.slices_, Predictions.from_arrays(np.zeros((4, 3)))))
+    said = error_message_of(lambda: apply(case.fitted.slices_, Predictions.from_arrays(np.zeros((4, 3)))))
     assert "shape (4, 3)" in said, said
     assert "5 dimensions" in said, said
 
@@ -204,19 +204,21 @@ def check_other_classes(case: MethodCase) -> None:
     """Examples whose classes have other names or another order belong to another task and are refused."""
     p = example_predictions()
     swapped = replace(p, task=Classification(("dog", "cat", "owl")))
-    said = refusal(lambda: case.fitted.membership(swapped))
+    said = error_message_of(lambda: case.fitted.membership(swapped))
     assert "another task (classification: cat, dog, owl)" in said, said
 
 
 def check_not_fitted(case: MethodCase) -> None:
     """An unfitted method raises an error that says so, and slices without parameters do too."""
-    assert "not fitted; call fit first" in refusal(lambda: case.make().membership(example_predictions()))
+    assert "not fitted; call fit first" in error_message_of(
+        lambda: case.make().membership(example_predictions())
+    )
     if case.carries_over:
         bare = replace(case.fitted.slices_, parameters={})
-        assert "cannot be applied" in refusal(lambda: apply(bare, example_predictions()))
+        assert "cannot be applied" in error_message_of(lambda: apply(bare, example_predictions()))
 
 
-def check_inputs_are_left(case: MethodCase) -> None:
+def check_inputs_unchanged(case: MethodCase) -> None:
     """A method writes to no array, since arrays may be memory-mapped; random states and threads do not change."""
     p = example_predictions()
     before = {name: value.copy() for name, value in vars(p).items() if isinstance(value, np.ndarray)}
@@ -237,7 +239,7 @@ def check_same_seed(case: MethodCase) -> None:
     assert case.make().fit(example_predictions()).slices_.equals(case.fitted.slices_)
 
 
-def check_attributes_are_no_input(case: MethodCase) -> None:
+def check_ignores_attributes(case: MethodCase) -> None:
     """Attributes describe what was found; a method that reads them needs labelled groups, and declares this."""
     assert case.fitted.reads_attributes == case.reads_attributes, (
         "reads_attributes differs between the class and its case"
@@ -249,7 +251,7 @@ def check_attributes_are_no_input(case: MethodCase) -> None:
     assert_array_equal(case.make().fit(others).slices_.weights, case.fitted.slices_.weights)
 
 
-def check_what_is_audited(case: MethodCase) -> None:
+def check_audited(case: MethodCase) -> None:
     """A method and its saved slices judge examples alike, and give no judgement if nothing is known."""
     p = example_predictions(seed=2)
     for audit in (case.fitted.audited(p), audit_of(case.fitted.slices_, p)):
@@ -265,10 +267,10 @@ def check_what_is_audited(case: MethodCase) -> None:
 def check_degenerate_data(case: MethodCase) -> None:
     """Too few, too many, equal, enormous or unknown values give finite slices or a one-sentence error."""
     for name, p in degenerate_predictions().items():
-        check_gives_slices_or_a_sentence(case.make(), p, name)
+        check_slices_or_error(case.make(), p, name)
 
 
-def check_gives_slices_or_a_sentence(method: Method, p: Predictions, name: str) -> None:
+def check_slices_or_error(method: Method, p: Predictions, name: str) -> None:
     """Check that fitting a method gives finite memberships or raises ValueError with one sentence.
 
     Args:
@@ -327,7 +329,7 @@ def degenerate_predictions() -> dict[str, Predictions]:
     }
 
 
-def refusal(call: Callable[[], object]) -> str:
+def error_message_of(call: Callable[[], object]) -> str:
     """Return the message of the ValueError that a call raises; raise AssertionError if it raises none."""
     try:
         call()
@@ -348,10 +350,10 @@ METHOD_CHECKS: tuple[Callable[[MethodCase], None], ...] = (
     check_other_embeddings,
     check_other_classes,
     check_not_fitted,
-    check_inputs_are_left,
+    check_inputs_unchanged,
     check_same_seed,
-    check_attributes_are_no_input,
-    check_what_is_audited,
+    check_ignores_attributes,
+    check_audited,
     check_degenerate_data,
 )
 """Every check, for `pytest.mark.parametrize`."""
