@@ -26,9 +26,9 @@ from weakspot.findings import numbers
         (numbers.count(10954), "10 954"),
         (numbers.count(23.4), "23"),
         (numbers.examples(1), "1 example"),
-        (numbers.tenth(0.9997), "> 99.9 %"),
-        (numbers.tenth(0.0003), "< 0.1 %"),
-        (numbers.tenth(1.0), "100 %"),
+        (numbers.percent_to_tenth(0.9997), "> 99.9 %"),
+        (numbers.percent_to_tenth(0.0003), "< 0.1 %"),
+        (numbers.percent_to_tenth(1.0), "100 %"),
         (numbers.examples(1.0), "1 example"),
         (numbers.examples(0), "0 examples"),
         (numbers.examples(1.5), "1.5 examples"),
@@ -54,19 +54,19 @@ from weakspot.findings import numbers
         (numbers.decimal(9.996), "10.0"),
         (numbers.decimal(-99.96), "−100"),
         (numbers.decimal(9_999_600), "1.00e+07"),
-        (numbers.plain(-3), "−3"),
-        (numbers.plain(-3.0), "−3"),
-        (numbers.plain(20190131.0), "20190131"),
-        (numbers.plain(-1e300), "−1e+300"),
-        (numbers.plain("a-b"), "a-b"),
+        (numbers.format_value(-3), "−3"),
+        (numbers.format_value(-3.0), "−3"),
+        (numbers.format_value(20190131.0), "20190131"),
+        (numbers.format_value(-1e300), "−1e+300"),
+        (numbers.format_value("a-b"), "a-b"),
         (numbers.signed(-0.0096, True), "−1"),
         (numbers.signed(float("nan"), True), "–"),
         (numbers.signed(float("nan"), False), "–"),
         (numbers.probability(0.03), "= 0.030"),
-        (numbers.times(9.96), "10×"),
-        (numbers.times(3.764), "3.8×"),
-        (numbers.times(41.9), "42×"),
-        (numbers.times(float("inf")), "only here"),
+        (numbers.format_lift(9.96), "10×"),
+        (numbers.format_lift(3.764), "3.8×"),
+        (numbers.format_lift(41.9), "42×"),
+        (numbers.format_lift(float("inf")), "only here"),
     ],
 )
 def test_numbers_read_well(written, expected):
@@ -85,5 +85,5 @@ def test_a_decimal_has_three_significant_digits(exponent: float) -> None:
 @pytest.mark.parametrize("one_more", [math.inf, -math.inf])
 def test_a_rounding_error_is_no_error_of_the_model(one_more: float) -> None:
     nearly = math.nextafter(1.0, one_more)
-    assert numbers.percent(nearly) == numbers.tenth(nearly) == numbers.percent(1)
-    assert numbers.tenth(math.nextafter(0.0, one_more)) == numbers.percent(0)
+    assert numbers.percent(nearly) == numbers.percent_to_tenth(nearly) == numbers.percent(1)
+    assert numbers.percent_to_tenth(math.nextafter(0.0, one_more)) == numbers.percent(0)

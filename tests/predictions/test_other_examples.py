@@ -11,7 +11,7 @@ from shell import Shell
 from weakspot import Findings, Predictions, Scan
 from weakspot.methods import weights_of
 from weakspot.predictions import record
-from weakspot.predictions.other_examples import also_in, examples_to_test, with_classes_of
+from weakspot.predictions.other_examples import align_classes, examples_to_test, shared_examples
 from weakspot.predictions.row_hashes import hash_rows
 
 N = 600
@@ -35,13 +35,13 @@ def animals(names, seed, failing="cat", **extra):
 
 def test_classes_go_by_their_names():
     p, other = animals(["ant", "cat", "dog"], 0), animals(["bee", "cat", "dog"], 1)
-    aligned = with_classes_of(other, p)
+    aligned = align_classes(other, p)
     assert aligned.classes() == ("ant", "cat", "dog", "bee")
     for values, before in ((aligned.labels, other.labels), (aligned.predictions, other.predictions)):
         assert [aligned.name_of(values, row) for row in range(N)] == [
             other.name_of(before, row) for row in range(N)
         ]
-    assert with_classes_of(p, p) is p
+    assert align_classes(p, p) is p
 
 
 @pytest.mark.parametrize(
@@ -61,20 +61,20 @@ def test_predictions_of_something_else_are_refused(extra, reason):
     with pytest.raises(
         ValueError, match=rf"^the record to test on \(confirm\) {reason}.*the record that the slices"
     ):
-        with_classes_of(other, p)
+        align_classes(other, p)
     named = [replace(one, manifest={"source": name}) for one, name in ((other, "b.npz"), (p, "a.npz"))]
     with pytest.raises(ValueError, match=rf"test on \(b\.npz\) {reason}.*were found in \(a\.npz\)"):
-        with_classes_of(*named)
+        align_classes(*named)
 
 
 def test_what_both_hold_is_found_under_any_id():
     p, other = animals(["cat", "dog"], 0), animals(["cat", "dog"], 1)
-    assert not also_in(other, p).any()
+    assert not shared_examples(other, p).any()
     renamed = Predictions.from_arrays(
         p.embeddings.astype(np.float64), losses=p.losses, labels=p.labels, ids=[f"copy {i}" for i in range(N)]
     )
-    assert also_in(renamed, p).all()
-    assert also_in(replace(renamed, embeddings=np.asfortranarray(p.embeddings)), p).all()
+    assert shared_examples(renamed, p).all()
+    assert shared_examples(replace(renamed, embeddings=np.asfortranarray(p.embeddings)), p).all()
     with pytest.raises(ValueError, match="holds the same examples"):
         examples_to_test(renamed, p)
     with pytest.raises(ValueError, match="is empty"):
@@ -82,8 +82,8 @@ def test_what_both_hold_is_found_under_any_id():
     # an embedding of few values is no example: losses tell them apart, or else the id
     flat = {"labels": p.labels, "predictions": p.predictions}
     numbered, others = (Predictions.from_arrays(np.ones((N, 1)), **flat, ids=q.ids) for q in (p, other))
-    assert not also_in(others, numbered).any()
-    assert also_in(numbered, numbered).all()
+    assert not shared_examples(others, numbered).any()
+    assert shared_examples(numbered, numbered).all()
 
 
 def test_examples_are_hashed_once_however_often_two_records_are_compared(monkeypatch):

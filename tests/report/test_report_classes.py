@@ -13,7 +13,7 @@ import pytest
 from predictions_of_classes import NAMES, found_in, one_label, searched, several_labels
 from report_pages import Reader, chromium, needs_chromium, opened, read, report_of
 from weakspot import UDIS, Predictions
-from weakspot.findings.numbers import count, tenth
+from weakspot.findings.numbers import count, percent_to_tenth
 from weakspot.pipeline.discover import discover
 from weakspot.report import render
 from weakspot.report.class_csv import class_csv_files
@@ -109,7 +109,7 @@ def test_every_class_is_a_row_of_the_page():
         numbers = [
             count(row.examples),
             count(row.predicted),
-            *map(tenth, (row.precision, row.recall, row.f1)),
+            *map(percent_to_tenth, (row.precision, row.recall, row.f1)),
         ]
         assert " ".join([row.name, *numbers]).replace("\u202f", " ") in words
     assert "classes.csv" not in words

@@ -81,7 +81,7 @@ def make_table(folder: Path, ending: str, sign: str) -> Path:
 
 
 def read_table(path: Path) -> Any:
-    table = read_table_file(path, ["path", "label", "split"], verbatim="note")
+    table = read_table_file(path, ["path", "label", "split"], untrimmed="note")
     if not table.has_column("label"):
         raise ValueError(f"{path} has no labels")
     return table, read_labels(table, "label")

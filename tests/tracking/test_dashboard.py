@@ -29,7 +29,7 @@ from weakspot.slices.statistics import ConfusionCell
 from weakspot.tasks import Classification
 from weakspot.tracking.lineage import log_input_artifact, log_output_artifact
 from weakspot.tracking.loggers import WandbLogger, close, wandb_logger
-from weakspot.tracking.panel import Block, panel
+from weakspot.tracking.panel import Block, draw_panel
 from weakspot.tracking.run_names import run_name
 from weakspot.tracking.run_tags import run_tags
 from weakspot.tracking.tables import confusion_square, examples_table
@@ -343,7 +343,7 @@ def test_online_what_is_used_is_told_as_wandb_has_it(
 
 def test_a_panel_holds_whatever_there_is() -> None:
     tall, grey = Image.new("RGBA", (1, 300), "red"), Image.new("L", (300, 2), 7)
-    sheet = panel([Block("alone", [tall] * 7, []), Block("beside", [grey], [grey])])
+    sheet = draw_panel([Block("alone", [tall] * 7, []), Block("beside", [grey], [grey])])
     assert sheet.size == (2 * 600 + 48, 22 + 2 * 100)
     assert sheet.getpixel((47, 22 + 47)) == (255, 0, 0)
     assert sheet.getpixel((648 + 48, 22 + 100 + 47)) == (7, 7, 7)

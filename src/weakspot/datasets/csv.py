@@ -72,7 +72,7 @@ def open_table(
             f"no table at {' or '.join(map(str, candidates))}; set dataset.file to where it is"
         )
     named = [name for name in (image, label, id, "split") if name is not None]
-    table_file = read_table_file(path, named, verbatim=text)
+    table_file = read_table_file(path, named, untrimmed=text)
     if not table_file.has_column(label):
         raise ValueError(
             f"{path} has no column {label!r}; say which holds the labels: dataset.label=… {_columns_of(table_file)}"

@@ -15,7 +15,7 @@ from jaxtyping import Int
 from weakspot.datasets.inputs.image_shards import ImageShards, ShardTables, stem
 from weakspot.datasets.readers.tars import TarSample, read_samples
 from weakspot.images import Pixels
-from weakspot.predictions.attributes import names_instead
+from weakspot.predictions.attributes import suggest_names
 from weakspot.predictions.plain_columns import plain_table
 
 _MOST_ATTRIBUTES = 1000
@@ -94,7 +94,7 @@ def _table(root: Path, samples: Sequence[TarSample], label: str) -> pa.Table:
         if label != "label" and not any(label in sample.about for sample in samples):
             raise ValueError(
                 f"dataset.label={label}: no JSON member in {root} has it (leave it out to read key.cls)"
-                f"{names_instead(label, names)}"
+                f"{suggest_names(label, names)}"
             )
         texts[label] = labels
     return pa.table(

@@ -17,7 +17,7 @@ OTHERS = "(others)"
 """The value that sums up all values that are not listed."""
 
 _LEAST_LIFT = 1.2  # a value with a lower lift does not name a slice
-_LOOKED_THROUGH = 4  # how many times as many lines as are returned
+_CANDIDATES_PER_LINE = 4  # how many times as many lines as are returned
 _PRIOR = 0.5  # Jeffreys' prior: an empty cell counts as half an example when values are ranked
 
 
@@ -97,14 +97,14 @@ def over_represented(
     top: int = 10,
     correct: Bool[np.ndarray, " n"] | None = None,
 ) -> list[Enrichment]:
-    """Rank the attribute values of a table that are over-represented in a slice; see `rank`.
+    """Rank the attribute values of a table that are over-represented in a slice; see `rank_by_enrichment`.
 
-    For several slices of one table it is cheaper to call `categorise` once, and `rank` for each slice.
+    For several slices of one table it is cheaper to call `categorise` once, and `rank_by_enrichment` for each slice.
     """
-    return rank(weights, categorise(attributes), counts, top, correct)
+    return rank_by_enrichment(weights, categorise(attributes), counts, top, correct)
 
 
-def rank(
+def rank_by_enrichment(
     weights: Float[np.ndarray, " n"],
     attributes: Sequence[Categorical],
     counts: Num[np.ndarray, " n"] | None = None,
@@ -230,7 +230,7 @@ def _merge_same(lines: list[tuple[_Line, _Rows]], top: int) -> list[_Line]:
     """
     merged: list[tuple[_Line, _Rows]] = []
     alike: dict[_Line, list[int]] = {}  # by the numbers of a line
-    for line, rows in lines[: _LOOKED_THROUGH * top]:
+    for line, rows in lines[: _CANDIDATES_PER_LINE * top]:
         candidates = alike.setdefault(replace(line, attribute="", value=""), [])
         same_as = next((index for index in candidates if _same_rows(rows, merged[index][1])), None)
         if same_as is not None:

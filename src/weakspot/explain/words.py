@@ -30,9 +30,13 @@ _WORD = rf"""
 """
 _TOKEN = regex.compile(rf"(?P<word>{_WORD})|(?P<run>{_RUN})", regex.VERBOSE | regex.V1)
 _HAN = regex.compile(r"\p{Han}")
-_WHOLE = 0.9  # of the texts inside with a run of characters; if so many have a longer run, that is the word
-_SAME = 0.8  # of the texts inside with a run; if so many have another that overlaps it, it is not a word
-_FALSE = 0.05  # at most, on average, of the words that pass the test
+_LONGER_RUN_SHARE = (
+    0.9  # of the texts inside with a run of characters; if so many have a longer run, that is the word
+)
+_OVERLAP_SHARE = (
+    0.8  # of the texts inside with a run; if so many have another that overlaps it, it is not a word
+)
+_FALSE_DISCOVERY_RATE = 0.05  # at most, on average, of the words that pass the test
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ class _Vocabulary:
 
     def longest_run(self, column: int, inside: Float[np.ndarray, " n"]) -> int:
         """Return the longest run of characters that nearly always surrounds this one; itself if there is none."""
-        name, least = self.names[column], _WHOLE * self.share(column, inside)
+        name, least = self.names[column], _LONGER_RUN_SHARE * self.share(column, inside)
         around = [
             other
             for other, longer in enumerate(self.names)
@@ -136,7 +140,7 @@ class _Vocabulary:
         mass = inside[texts].sum()
         return any(
             mine & _pieces(self.names[other])
-            and inside[np.intersect1d(texts, self._texts(other))].sum() >= _SAME * mass
+            and inside[np.intersect1d(texts, self._texts(other))].sum() >= _OVERLAP_SHARE * mass
             for other in others
         )
 
@@ -169,7 +173,7 @@ def _by_chance(
         sizes.append(round(size))
         with_word.append(np.rint(size * (present.T @ mass) / mass.sum()))
     p = hypergeom.sf(with_word[0] - 1, sum(sizes), with_word[0] + with_word[1], sizes[0])
-    by_chance: np.ndarray = false_discovery_control(np.clip(p, 0, 1)) > _FALSE
+    by_chance: np.ndarray = false_discovery_control(np.clip(p, 0, 1)) > _FALSE_DISCOVERY_RATE
     return by_chance
 
 

@@ -199,7 +199,7 @@ def _preview_text(preview: Any) -> str:
         if value is True or value == "yes":
             facts.append(name)
         elif name != "context" and value is not None and value is not False and value != "no":
-            facts.append(f"{name}: {numbers.plain(value)}")
+            facts.append(f"{name}: {numbers.format_value(value)}")
     return " · ".join(facts)
 
 

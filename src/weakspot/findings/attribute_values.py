@@ -12,7 +12,7 @@ from weakspot.evaluation.contrasts import Contrast, accuracy_contrast, loss_cont
 from weakspot.findings.record import Findings
 from weakspot.methods.registry import audit_of, method_of
 from weakspot.predictions import Predictions
-from weakspot.predictions.attributes import Categorical, categorise, names_instead
+from weakspot.predictions.attributes import Categorical, categorise, suggest_names
 from weakspot.slices import Slices
 
 _MIN_EXAMPLES_OF_VALUE = 5.0  # with fewer, the accuracy says nothing
@@ -107,7 +107,7 @@ def distinguishing_attributes(findings: Findings, predictions: Predictions, most
 
 def _column(p: Predictions, attribute: str) -> Categorical:
     if attribute not in p.attributes.column_names:
-        instead = names_instead(attribute, p.attributes.column_names)
+        instead = suggest_names(attribute, p.attributes.column_names)
         raise ValueError(f"there is no attribute {attribute!r} here{instead}")
     found = categorise(p.attributes.select([attribute]))
     if not found:

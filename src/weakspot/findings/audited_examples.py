@@ -31,7 +31,7 @@ class AuditedExamples:
         errors: (r,) the contribution of each example to the total error: 1 if the model is wrong; the squared or
             absolute error for ratings and numbers; the loss if nothing else is known. If the best-served examples are
             searched for, right answers take the place of errors.
-        badness: (r,) the same in [0, 1]; ranks for tasks without right and wrong.
+        severity: (r,) the same in [0, 1]; ranks for tasks without right and wrong.
         unit_errors: (r,) squared or absolute errors of ratings and numbers; None for other tasks.
         strata: (r,) codes of the labels, or None.
         label_scores: (r,) if most labels occur once or only a few times, numbers that order the labels; a stratum is
@@ -42,7 +42,7 @@ class AuditedExamples:
     record: Predictions
     rows: Int[np.ndarray, " r"]
     errors: Float[np.ndarray, " r"]
-    badness: Float[np.ndarray, " r"]
+    severity: Float[np.ndarray, " r"]
     unit_errors: Float[np.ndarray, " r"] | None
     strata: Int[np.ndarray, " r"] | None
     label_scores: Float[np.ndarray, " r"] | None
@@ -96,7 +96,7 @@ class AuditedExamples:
             self.record.take(chosen),
             self.rows[chosen],
             self.errors[chosen],
-            self.badness[chosen],
+            self.severity[chosen],
             pick(self.unit_errors),
             pick(self.strata) if scores is None else _neighbours(scores),
             scores,
@@ -115,7 +115,7 @@ class AuditedExamples:
             embeddings=record.embeddings,
             memberships=memberships,
             losses=self.errors if record.losses is None else record.losses.astype(np.float64),
-            badness=self.badness,
+            severity=self.severity,
             errors=self.errors,
             correct=None
             if self.unit_errors is not None or record.correct is None
@@ -146,25 +146,25 @@ def audit_examples(audited: AuditedRows, better: bool, category: bool) -> Audite
     if record.task is not None and not record.task.by_accuracy and record.labels is not None:
         unit_errors = record.task.unit_errors(record.outputs, record.predictions, record.labels)
     if unit_errors is not None:
-        errors, badness = unit_errors, _ranks(unit_errors)
+        errors, severity = unit_errors, _ranks(unit_errors)
         squared = record.task is not None and record.task.squares_errors
         counted = "closeness" if better else "squared errors" if squared else "absolute errors"
     elif record.correct is not None:
-        errors = badness = 1.0 - record.correct.astype(np.float64)
+        errors = severity = 1.0 - record.correct.astype(np.float64)
         counted = "right answers" if better else "errors"
     elif record.losses is not None:
         losses = record.losses.astype(np.float64)
-        errors, badness = losses - min(0.0, float(losses.min())), _ranks(losses)
+        errors, severity = losses - min(0.0, float(losses.min())), _ranks(losses)
         counted = "lack of loss" if better else "loss"
     else:
         raise ValueError("findings need losses, or which examples are right; these predictions hold neither")
     if better:
-        errors, badness = float(errors.max()) - errors, 1.0 - badness
+        errors, severity = float(errors.max()) - errors, 1.0 - severity
     strata, scores = None if category else _label_codes(record), None
     if strata is None and not category:
         scores = _label_scores(record, errors if record.losses is None else record.losses)
         strata = None if scores is None else _neighbours(scores)
-    return AuditedExamples(record, rows, errors, badness, unit_errors, strata, scores, counted)
+    return AuditedExamples(record, rows, errors, severity, unit_errors, strata, scores, counted)
 
 
 def group_name(record: Predictions, slices: Slices) -> str | None:

@@ -85,12 +85,12 @@ def compare_slices(
         ("before", before, after),
         ("after", after, before),
     )
-    for found, own, other in directions:
-        parts[found] = _split_slices(own)
-        in_own, in_other = _measure_in_both_runs(own, other, parts[found], paired)
-        tested[found], measure = len(in_own.outcomes.losses), in_own.measure
-        compared[found] = _compare_parts(
-            found, own, parts[found], in_own, in_other, paired, same_answers, level, seed
+    for found_in, own, other in directions:
+        parts[found_in] = _split_slices(own)
+        in_own, in_other = _measure_in_both_runs(own, other, parts[found_in], paired)
+        tested[found_in], measure = len(in_own.outcomes.losses), in_own.measure
+        compared[found_in] = _compare_parts(
+            found_in, own, parts[found_in], in_own, in_other, paired, same_answers, level, seed
         )
     if paired:
         overlaps = _overlaps(before, after, parts["before"], parts["after"])
@@ -119,41 +119,41 @@ def compare_slices(
     )
 
 
-def _split_slices(own: RunToCompare) -> list[ComparedPart]:
+def _split_slices(own_run: RunToCompare) -> list[ComparedPart]:
     """Split the slices of a run by label as its findings are, by the searched examples if there are any."""
-    searched = own.slices.searched_mask
+    searched = own_run.slices.searched_mask
     rows = np.flatnonzero(searched) if searched.any() else np.arange(len(searched))
-    measured = MeasuredParts.of(own, rows)
+    measured = MeasuredParts.of(own_run, rows)
     parts = []
-    for j, weights in enumerate(as_weights(own.slices.weights)[:, rows]):
+    for j, weights in enumerate(as_weights(own_run.slices.weights)[:, rows]):
         labels = leading_labels(measured.outcomes, weights) if measured.audited.by_label else ()
         parts += [ComparedPart(j, (label,)) for label in labels] or [ComparedPart(j, ())]
     return parts
 
 
 def _measure_in_both_runs(
-    own: RunToCompare, other: RunToCompare, parts: Sequence[ComparedPart], paired: bool
+    own_run: RunToCompare, other: RunToCompare, parts: Sequence[ComparedPart], paired: bool
 ) -> tuple[MeasuredParts, MeasuredParts]:
-    """Measure the slices of `own` in its own run and in the other one; if paired, on the same examples row for row."""
-    held_out = ~own.slices.searched_mask
-    weights = as_weights(own.slices.weights)
+    """Measure the slices of `own_run` in that run and in the other one; if paired, on the same examples row for row."""
+    held_out = ~own_run.slices.searched_mask
+    weights = as_weights(own_run.slices.weights)
     if paired:
-        own_rows, other_rows = shared_rows(own, other)
+        own_rows, other_rows = shared_rows(own_run, other)
         own_rows, other_rows = own_rows[held_out[own_rows]], other_rows[held_out[own_rows]]
         return (
-            MeasuredParts.of(own, own_rows, parts, weights[:, own_rows]),
+            MeasuredParts.of(own_run, own_rows, parts, weights[:, own_rows]),
             MeasuredParts.of(other, other_rows, parts, weights[:, own_rows]),
         )
     own_rows, other_rows = np.flatnonzero(held_out), np.arange(len(other.predictions))
-    carried = weights_of(own.slices, other.predictions) if parts else None
-    return MeasuredParts.of(own, own_rows, parts, weights[:, own_rows]), MeasuredParts.of(
+    carried = weights_of(own_run.slices, other.predictions) if parts else None
+    return MeasuredParts.of(own_run, own_rows, parts, weights[:, own_rows]), MeasuredParts.of(
         other, other_rows, parts, carried
     )
 
 
 def _compare_parts(
-    found: FoundIn,
-    own: RunToCompare,
+    found_in: FoundIn,
+    own_run: RunToCompare,
     parts: Sequence[ComparedPart],
     in_own: MeasuredParts,
     in_other: MeasuredParts,
@@ -169,22 +169,22 @@ def _compare_parts(
         if fails_more(in_own.outcomes, in_own.outcomes.memberships[i]) is False:
             continue  # it is not worse than the rest, so the report of its run does not call it a failure either
         performances = in_own.performance(i, own_evidence), in_other.performance(i, other_evidence)
-        before, after = performances if found == "before" else performances[::-1]
+        before, after = performances if found_in == "before" else performances[::-1]
         change = None
         if before is not None and after is not None:
             weights = in_own.outcomes.counts * in_own.outcomes.memberships[i]
             change = _change(before.inside, after.inside, in_own, in_other, weights, paired, same_answers)
-        status = status_of(found, *performances, change, in_own.measure)
-        label = own.predictions.classes()[part.labels[0]] if part.labels else None
+        status = status_of(found_in, *performances, change, in_own.measure)
+        label = own_run.predictions.classes()[part.labels[0]] if part.labels else None
         result.append(
             ComparedSlice(
-                found=found,
+                found=found_in,
                 number=i + 1,
                 slice=part.slice + 1,
                 label=label,
-                name=_name(own, part.slice + 1, label),
+                name=_name(own_run, part.slice + 1, label),
                 status=status,
-                sentence=slice_sentence(found, status, before, after, change, in_own.measure),
+                sentence=slice_sentence(found_in, status, before, after, change, in_own.measure),
                 before=before,
                 after=after,
                 change=change,
@@ -194,17 +194,23 @@ def _compare_parts(
     return result
 
 
-def _name(own: RunToCompare, number: int, label: str | None) -> str:
+def _name(own_run: RunToCompare, number: int, label: str | None) -> str:
     """Return the slice's own name, with that of the finding that it is part of."""
-    named = own.slice_names[number - 1] if own.slice_names else f"{method_of(own.slices).noun} {number}"
+    named = (
+        own_run.slice_names[number - 1]
+        if own_run.slice_names
+        else f"{method_of(own_run.slices).noun} {number}"
+    )
     name = named + ("" if label is None else f", label = {label}")
-    holding = (one for one in own.findings if number in one.parts and (not one.labels or label in one.labels))
+    holding = (
+        one for one in own_run.findings if number in one.parts and (not one.labels or label in one.labels)
+    )
     finding = next(holding, None)
     return name if finding is None or finding.name.startswith(name) else f"{name} ({finding.subject})"
 
 
 def status_of(
-    found: FoundIn,
+    found_in: FoundIn,
     own: SlicePerformance | None,
     other: SlicePerformance | None,
     change: Difference | None,
@@ -217,7 +223,7 @@ def status_of(
     labels is left in the other run. Everything else is unclear: a slice that is not confirmed is not shown to be gone.
 
     Args:
-        found: Which run found it.
+        found_in: Which run found it.
         own, other: How the model does on it in that run, and in the other.
         change: The measure after minus the measure before.
         measure: accuracy, for which higher is better, or another measure, for which lower is better.
@@ -231,9 +237,9 @@ def status_of(
         return "persisting"
     if own.gap is None or other.gap is None or other.gap.interval is None:
         return "unclear"
-    better = change.sign * (1 if measure == "accuracy" else -1) * (1 if found == "before" else -1)
+    better = change.sign * (1 if measure == "accuracy" else -1) * (1 if found_in == "before" else -1)
     gone = other.gap.interval[1] < _REMAINING * own.gap.value
-    return ("fixed" if found == "before" else "new") if better > 0 and gone else "unclear"
+    return ("fixed" if found_in == "before" else "new") if better > 0 and gone else "unclear"
 
 
 def _overlaps(

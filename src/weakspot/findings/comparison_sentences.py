@@ -50,7 +50,7 @@ def how_it_was_tested(paired: bool, tested: dict[FoundIn, int], level: float) ->
 
 
 def slice_sentence(
-    found: FoundIn,
+    found_in: FoundIn,
     status: Status,
     before: SlicePerformance | None,
     after: SlicePerformance | None,
@@ -72,11 +72,11 @@ def slice_sentence(
     if change.interval is not None:
         low, high = (signed(bound, share) for bound in change.interval)
         sentence += f"; 95\u202f% interval {low} to {high}"
-    return f"{sentence}). {_verdict(found, status, before, after, change, measure)}"
+    return f"{sentence}). {_verdict(found_in, status, before, after, change, measure)}"
 
 
 def _verdict(
-    found: str,
+    found_in: str,
     status: Status,
     before: SlicePerformance,
     after: SlicePerformance,
@@ -92,7 +92,7 @@ def _verdict(
             better = change.sign * (1 if measure == "accuracy" else -1)
             trend = {1: "; it has become better", -1: "; it has become worse", 0: ""}[better]
             return f"It is worse than other examples with its labels in both runs{trend}."
-    own, other, where = (before, after, "after") if found == "before" else (after, before, "before")
+    own, other, where = (before, after, "after") if found_in == "before" else (after, before, "before")
     if own.verdict != "confirmed":
         return "It is not confirmed in the run that found it."
     few = other.verdict == "too_few"

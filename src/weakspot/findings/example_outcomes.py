@@ -19,7 +19,7 @@ class ExampleOutcomes:
         embeddings: (r, d).
         memberships: (k, r) of every slice.
         losses: (r,) the losses, whose ranks slices are tested by.
-        badness: (r,) in [0, 1]: 1 if the model is wrong; ranks for tasks without right and wrong.
+        severity: (r,) in [0, 1]: 1 if the model is wrong; ranks for tasks without right and wrong.
         errors: (r,) the contribution of each example to the total error, in the measure that is reported.
         correct: (r,) or None.
         strata: (r,) codes of the labels, within which slices are tested; None if there are none.
@@ -30,7 +30,7 @@ class ExampleOutcomes:
     embeddings: Float[np.ndarray, "r d"]
     memberships: Weights
     losses: Float[np.ndarray, " r"]
-    badness: Float[np.ndarray, " r"]
+    severity: Float[np.ndarray, " r"]
     errors: Float[np.ndarray, " r"]
     correct: Bool[np.ndarray, " r"] | None
     strata: Int[np.ndarray, " r"] | None
@@ -55,7 +55,7 @@ class ExampleOutcomes:
             take_rows(self.embeddings, rows),
             self.memberships[:, rows],
             self.losses[rows],
-            self.badness[rows],
+            self.severity[rows],
             self.errors[rows],
             None if self.correct is None else self.correct[rows],
             None if self.strata is None else self.strata[rows],

@@ -109,7 +109,7 @@ class ErrorRates:
     """Holds how common errors are in a region's core, and in the rest of its population.
 
     Attributes:
-        inside, outside: The mean badness, strictly between 0 and 1.
+        inside, outside: The mean severity, strictly between 0 and 1.
     """
 
     inside: float
@@ -119,7 +119,7 @@ class ErrorRates:
     def of(
         cls,
         weights: Float[np.ndarray, " m"],
-        badness: Float[np.ndarray, " m"],
+        severity: Float[np.ndarray, " m"],
         counts: Float[np.ndarray, " m"],
     ) -> ErrorRates:
         """Estimate the rates from m tested examples of a population, with the weights of the core.
@@ -128,11 +128,11 @@ class ErrorRates:
 
         Args:
             weights: (m,) memberships in the core.
-            badness: (m,) in [0, 1].
+            severity: (m,) in [0, 1].
             counts: (m,) how many times each example counts; 0 outside of the population.
         """
         inside, outside = counts * weights, counts * (1 - weights)
-        return cls(*(float((mass @ badness + 0.5) / (mass.sum() + 1.0)) for mass in (inside, outside)))
+        return cls(*(float((mass @ severity + 0.5) / (mass.sum() + 1.0)) for mass in (inside, outside)))
 
 
 def find_extent(
@@ -141,7 +141,7 @@ def find_extent(
     population: Bool[np.ndarray, " n"],
     searched: Bool[np.ndarray, " n"],
     tested_population: Bool[np.ndarray, " m"],
-    badness: Float[np.ndarray, " m"],
+    severity: Float[np.ndarray, " m"],
     rates: ErrorRates,
 ) -> Extent:
     """Find the extent of a region whose members are known on the searched examples, by the errors of the tested ones.
@@ -158,7 +158,7 @@ def find_extent(
         population: (n,) the described examples that the region is confined to (those of its labels).
         searched: (n,) the described examples that were searched for slices; the discriminant is fitted to them alone.
         tested_population: (m,) the tested examples of the population.
-        badness: (m,) of every tested example, in [0, 1]: 1 if the model is wrong.
+        severity: (m,) of every tested example, in [0, 1]: 1 if the model is wrong.
         rates: The error rates of the core and of the rest, on tested examples.
 
     Returns:
@@ -170,7 +170,9 @@ def find_extent(
         for _ in range(_ROUNDS):
             scores, tested = reduced.discriminant(current & searched, others & searched)
             scores = np.where(population, scores, -np.inf)
-            threshold, likelihood = change_point(tested[tested_population], badness[tested_population], rates)
+            threshold, likelihood = change_point(
+                tested[tested_population], severity[tested_population], rates
+            )
             extents.append(
                 Extent(scores, threshold, likelihood, np.where(tested_population, tested, -np.inf))
             )
@@ -179,7 +181,7 @@ def find_extent(
 
 
 def change_point(
-    scores: Float[np.ndarray, " m"], badness: Float[np.ndarray, " m"], rates: ErrorRates
+    scores: Float[np.ndarray, " m"], severity: Float[np.ndarray, " m"], rates: ErrorRates
 ) -> tuple[float, float]:
     """Find the position in a ranking after which errors are no longer more common.
 
@@ -190,7 +192,7 @@ def change_point(
 
     Args:
         scores: (m,) of the examples; the highest come first.
-        badness: (m,) of the examples, in [0, 1].
+        severity: (m,) of the examples, in [0, 1].
         rates: The error rates of the core and of the rest.
 
     Returns:
@@ -204,8 +206,8 @@ def change_point(
     ends = ends[ends >= min(_MIN_EXTENT_SIZE, m)]
     if len(ends) == 0 or rates.inside <= rates.outside:
         return np.inf, -np.inf
-    total = float(badness.sum())
-    inside = np.cumsum(badness[order])[ends - 1]
+    total = float(severity.sum())
+    inside = np.cumsum(severity[order])[ends - 1]
     outside = np.maximum(total - inside, 0.0)
     likelihood = _log_likelihood(inside, ends) + _log_likelihood(outside, m - ends)
     likelihood -= _log_likelihood(np.array(total), np.array(m))
@@ -227,7 +229,7 @@ def _log_likelihood(errors: np.ndarray, n: np.ndarray) -> np.ndarray:
 def cross_fitted_weights(
     extent: Extent,
     population: Bool[np.ndarray, " m"],
-    badness: Float[np.ndarray, " m"],
+    severity: Float[np.ndarray, " m"],
     rates: ErrorRates,
     hashes: Float[np.ndarray, " m"],
     halvings: int = HALVINGS,
@@ -243,7 +245,7 @@ def cross_fitted_weights(
     Args:
         extent: The extent.
         population: (m,) the tested examples that it is confined to.
-        badness: (m,) of the tested examples.
+        severity: (m,) of the tested examples.
         rates: The error rates of the core and of the rest; they come from all tested examples.
         hashes: (m,) of the tested examples' ids, in [0, 1): each binary digit makes a halving, whatever the order of
             the examples.
@@ -256,7 +258,7 @@ def cross_fitted_weights(
     rows = rows[
         np.argsort(-extent.tested_scores[rows], kind="stable")
     ]  # sorted once here, so that later sorts are fast
-    scores, wrong = extent.tested_scores[rows], badness[rows]
+    scores, wrong = extent.tested_scores[rows], severity[rows]
     rising = -scores
     digits = (hashes[rows] * 2.0**halvings).astype(np.int64)
     inside = np.zeros(len(rows))

@@ -10,7 +10,7 @@ import pyarrow as pa
 from jaxtyping import Float
 
 from weakspot.evaluation.contrasts import effective_size, wilson_interval
-from weakspot.explain.attributes import Accuracy, accuracies, distributions, rank
+from weakspot.explain.attributes import Accuracy, accuracies, distributions, rank_by_enrichment
 from weakspot.explain.participants import participants
 from weakspot.explain.words import Word, distinctive_words
 from weakspot.findings.audited_examples import AuditedExamples
@@ -115,7 +115,9 @@ class GroupDescriber:
                     share=statistics.share,
                     members=statistics.members,
                     soft=bool(((weights > 0) & (weights < 1)).any()),
-                    enrichment=tuple(rank(weights, self.columns, record.counts, correct=correct)),
+                    enrichment=tuple(
+                        rank_by_enrichment(weights, self.columns, record.counts, correct=correct)
+                    ),
                     distributions=tuple(distributions(weights, self.columns, record.counts)),
                     confusion=statistics.confusion,
                     words=tuple(own_words),

@@ -38,7 +38,7 @@ class GroupPerformance:
     value: str | None = None
 
     @property
-    def badness(self) -> float:
+    def severity(self) -> float:
         """How badly the model does; the worst of several groups has the highest value."""
         return -self.accuracy if self.accuracy is not None else self.loss or 0.0
 
@@ -116,7 +116,7 @@ class MendedModelComparison:
             changes.append(Change("rest", "in none of them", _measure(before, rest), _measure(after, rest)))
         for attribute, values in _groups_by_attribute(before.attributes):
             worst = (
-                max((_measure(p, rows, value) for value, rows in values.items()), key=lambda m: m.badness)
+                max((_measure(p, rows, value) for value, rows in values.items()), key=lambda m: m.severity)
                 for p in (before, after)
             )
             changes.append(Change("worst", attribute, *worst))
@@ -131,11 +131,11 @@ def _measure(p: Predictions, rows: Bool[np.ndarray, " n"], value: str | None = N
         loss = loss_contrast(p.losses.astype(np.float64), inside, outside, None)
     if p.correct is not None:
         accuracy = accuracy_contrast(np.asarray(p.correct, dtype=bool), inside, outside, None)
-    stated: Contrast | None = accuracy or loss
+    reported: Contrast | None = accuracy or loss
     return GroupPerformance(
         examples=int(rows.sum()),
         accuracy=None if accuracy is None else accuracy.inside,
-        interval=None if stated is None else stated.interval,
+        interval=None if reported is None else reported.interval,
         loss=None if loss is None else loss.inside,
         value=value,
     )

@@ -59,7 +59,7 @@ def percent(share: float | None) -> str:
     return f"{points:.1f}{THIN}%" if points >= 0.1 else f"<{THIN}0.1{THIN}%"
 
 
-def tenth(share: float | None) -> str:
+def percent_to_tenth(share: float | None) -> str:
     """Format a share of one to a tenth of a percent, for differences of points: `58.2 %`, `> 99.9 %`."""
     if share is None or not math.isfinite(share):
         return _NONE
@@ -72,7 +72,7 @@ def tenth(share: float | None) -> str:
 
 def share_of(share: float | None, n: float) -> str:
     """Format a share of n examples: to a tenth of a percent if there are at least a hundred."""
-    return tenth(share) if n >= 100 else percent(share)
+    return percent_to_tenth(share) if n >= 100 else percent(share)
 
 
 def decimal(value: float | None) -> str:
@@ -88,7 +88,7 @@ def decimal(value: float | None) -> str:
     return text.replace(",", THIN).replace("-", "−")
 
 
-def plain(value: object, most: int = LONGEST_VALUE) -> str:
+def format_value(value: object, most: int = LONGEST_VALUE) -> str:
     """Format any value of a table or a record: fractions shortened, booleans as words, missing values as a dash.
 
     Only the start of a text of more than `most` characters is shown.
@@ -104,7 +104,7 @@ def plain(value: object, most: int = LONGEST_VALUE) -> str:
     return text.replace("-", "−") if isinstance(value, int | float) else text
 
 
-def times(lift: float | None) -> str:
+def format_lift(lift: float | None) -> str:
     """Format a lift: `3.8×`; a value that occurs only inside has no number."""
     if lift is None or math.isnan(lift):
         return _NONE

@@ -53,20 +53,22 @@ def contrasts_of_region(
     if inside.sum() <= 0:
         return RegionContrasts(None, None, None, None, None)
 
-    def stated(contrast: Contrast | None) -> Contrast | None:
+    def with_valid_interval(contrast: Contrast | None) -> Contrast | None:
         return contrast if has_test else without_interval(contrast)
 
     accuracy = loss = confidence = None
     if outcomes.correct is not None:
-        accuracy = stated(accuracy_contrast(outcomes.correct, inside, outside, outcomes.strata))
+        accuracy = with_valid_interval(accuracy_contrast(outcomes.correct, inside, outside, outcomes.strata))
         if audited.confidences is not None:
-            confidence = stated(loss_contrast(audited.confidences, inside, outside, outcomes.strata))
+            confidence = with_valid_interval(
+                loss_contrast(audited.confidences, inside, outside, outcomes.strata)
+            )
     if audited.record.losses is not None:
-        loss = stated(loss_contrast(outcomes.losses, inside, outside, outcomes.strata))
-    error = stated(error_contrast(weights, outcomes, audited))
+        loss = with_valid_interval(loss_contrast(outcomes.losses, inside, outside, outcomes.strata))
+    error = with_valid_interval(error_contrast(weights, outcomes, audited))
     bias = None
     if audited.signed_errors is not None:
-        bias = stated(loss_contrast(audited.signed_errors, inside, outside, outcomes.strata))
+        bias = with_valid_interval(loss_contrast(audited.signed_errors, inside, outside, outcomes.strata))
     return RegionContrasts(accuracy, loss, error, confidence, bias)
 
 

@@ -19,7 +19,7 @@ from weakspot.findings.slice_parts import SlicePart
 from weakspot.hashing import id_hashes
 
 _SAME_PLACE = 0.5  # share of the smaller of two regions that lies in the other
-_MOSTLY = 0.5  # from this membership on, an example lies in a region: in most halvings
+_IN_MOST_HALVINGS = 0.5  # from this membership on, an example lies in a region: in most halvings
 _AS_LIKELY = 0.95  # share of their likelihood apart that labels of a slice must reach together to be merged
 
 _VERDICT_ORDER = {verdict: place for place, verdict in enumerate(VERDICTS)}
@@ -181,7 +181,7 @@ def _absorb_dependent(
             result.append(region)
             continue
         others = reduce(csr_array.maximum, (other.tested for other in result)).toarray()[0]
-        unshared = others < _MOSTLY
+        unshared = others < _IN_MOST_HALVINGS
         remainder = replace(region, tested=region.tested[:, unshared])
         if remainder.tested.nnz and test_region(remainder, tested.take(unshared)).verdict == "confirmed":
             result.append(region)
@@ -248,13 +248,13 @@ class _RegionExtender:
         weights = region.described_weights
         starts = [(members, population) for members in _cores(weights)]
         counts = self.tested.counts * tested_population
-        badness = self.tested.badness
-        rates = ErrorRates.of(region.tested_weights, badness, counts)
+        severity = self.tested.severity
+        rates = ErrorRates.of(region.tested_weights, severity, counts)
         extent = find_extent(
-            self.reduced, starts, population, self.searched, tested_population, badness, rates
+            self.reduced, starts, population, self.searched, tested_population, severity, rates
         )
         described, tested = cross_fitted_weights(
-            extent, tested_population, badness, rates, self.tested_hashes
+            extent, tested_population, severity, rates, self.tested_hashes
         )
         misses_members = np.minimum(weights, described).sum() < _SAME_PLACE * weights.sum()
         if misses_members or not fails_more(self.tested, tested):

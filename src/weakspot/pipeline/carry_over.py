@@ -14,7 +14,7 @@ from weakspot.findings.runs_to_compare import LAST_LAYER
 from weakspot.methods import apply, audit_of, method_of, weights_of
 from weakspot.pipeline.saved_runs import SavedRun, subset_of
 from weakspot.predictions import Predictions
-from weakspot.predictions.other_examples import also_in
+from weakspot.predictions.other_examples import shared_examples
 from weakspot.slices import Slices
 
 
@@ -45,8 +45,8 @@ def carry_over(run: SavedRun, p: Predictions, searched: Predictions | None = Non
     Args:
         run: The run.
         p: Predictions of the same model.
-        searched: The examples that the run searched, so that copies under other ids are recognised (`also_in`); None if
-            they are not available.
+        searched: The examples that the run searched, so that copies under other ids are recognised
+            (`shared_examples`); None if they are not available.
 
     Returns:
         The slices over these examples.
@@ -55,7 +55,7 @@ def carry_over(run: SavedRun, p: Predictions, searched: Predictions | None = Non
         ValueError: If the slices do not fit (`check_fits`), or the run searched nearly all of the examples.
     """
     check_testable(run)
-    rows = rows_not_searched(run, p.ids, None if searched is None else also_in(p, searched))
+    rows = rows_not_searched(run, p.ids, None if searched is None else shared_examples(p, searched))
     check_fits(run, p)
     not_searched = subset_of(p, rows)
     audit = audit_of(run.slices, not_searched)

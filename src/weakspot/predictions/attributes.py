@@ -41,10 +41,10 @@ def check_attributes(setting: str, names: Sequence[str], known: Sequence[str]) -
     for name in names:
         if name in known:
             continue
-        raise ValueError(f"{setting}: there is no attribute {name!r}{names_instead(name, known)}")
+        raise ValueError(f"{setting}: there is no attribute {name!r}{suggest_names(name, known)}")
 
 
-def names_instead(name: str, known: Sequence[str]) -> str:
+def suggest_names(name: str, known: Sequence[str]) -> str:
     """Return the end of a message about an unknown name: similar names, or else the names that exist."""
     near = get_close_matches(name, known, n=3)
     if near:
@@ -79,7 +79,7 @@ class AttributeValue:
             ValueError: The table lacks the column, or the column is of another type.
         """
         if self.attribute not in attributes.column_names:
-            instead = names_instead(self.attribute, attributes.column_names)
+            instead = suggest_names(self.attribute, attributes.column_names)
             raise ValueError(f"there is no attribute {self.attribute!r} here{instead}")
         column = _plain(attributes.column(self.attribute))
         if self.text == MISSING:

@@ -16,7 +16,7 @@ from weakspot.predictions.reading import DamagedError, reading
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
-def read_csv(file: Path, texts: Sequence[str] = (), verbatim: str | None = None) -> pa.Table:
+def read_csv(file: Path, texts: Sequence[str] = (), untrimmed: str | None = None) -> pa.Table:
     """Return all columns of a .csv or .tsv file, each as the type that all of its values have.
 
     The types are numbers, dates, times, truth values and texts.
@@ -24,7 +24,7 @@ def read_csv(file: Path, texts: Sequence[str] = (), verbatim: str | None = None)
     Args:
         file: The file; its suffix determines the delimiter.
         texts: Columns that stay texts whatever they look like; their values are trimmed, and empty ones are "".
-        verbatim: A column of texts that is not even trimmed, because a model reads it.
+        untrimmed: A column of texts that is not even trimmed, because a model reads it.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -32,10 +32,10 @@ def read_csv(file: Path, texts: Sequence[str] = (), verbatim: str | None = None)
             the same name, or a value that is not text; the error names the file and the line.
     """
     with reading(file):
-        return _columns(file, texts, verbatim)
+        return _columns(file, texts, untrimmed)
 
 
-def _columns(file: Path, texts: Sequence[str], verbatim: str | None) -> pa.Table:
+def _columns(file: Path, texts: Sequence[str], untrimmed: str | None) -> pa.Table:
     delimiter = DELIMITERS[file.suffix.lower()]
     _check_beginning(file, delimiter)
     header = next(records(file, delimiter), (0, []))[1]
@@ -52,9 +52,9 @@ def _columns(file: Path, texts: Sequence[str], verbatim: str | None) -> pa.Table
         raise DamagedError(f"{file} has no rows")
     raw = raw.rename_columns(names).combine_chunks()
     kept = {name: _trimmed(raw[name]) for name in names if name in texts} | (
-        {verbatim: raw[verbatim]} if verbatim in names else {}
+        {untrimmed: raw[untrimmed]} if untrimmed in names else {}
     )
-    typed, _ = plain_table(raw.drop_columns(list(kept)), untyped=True)
+    typed, _ = plain_table(raw.drop_columns(list(kept)), infer_types=True)
     columns = dict(zip(typed.column_names, typed.columns, strict=True)) | kept
     return pa.table([columns[name] for name in names], names=names)
 

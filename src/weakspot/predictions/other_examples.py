@@ -22,20 +22,20 @@ def examples_to_test(other: Predictions, reference: Predictions) -> tuple[Predic
         The examples that are not in the reference, with the reference's classes; the number of those left out.
 
     Raises:
-        ValueError: The predictions do not match the reference (see `with_classes_of`), there are none, or the reference
+        ValueError: The predictions do not match the reference (see `align_classes`), there are none, or the reference
             holds all of them.
     """
     names = _names(other, reference)
     if not len(other):
         raise ValueError(f"{names[0]} is empty; a test needs examples")
-    aligned = with_classes_of(other, reference)
-    shared = also_in(other, reference)
+    aligned = align_classes(other, reference)
+    shared = shared_examples(other, reference)
     if shared.all():
         raise ValueError(f"{names[0]} holds the same examples as {names[1]}; a test needs others")
     return (aligned.take(~shared) if shared.any() else aligned), int(shared.sum())
 
 
-def with_classes_of(other: Predictions, reference: Predictions) -> Predictions:
+def align_classes(other: Predictions, reference: Predictions) -> Predictions:
     """Return predictions whose class indices mean what they mean in the reference.
 
     If a file holds class names, they are numbered by the names that occur in it, so two files may number classes
@@ -79,7 +79,7 @@ def with_classes_of(other: Predictions, reference: Predictions) -> Predictions:
     )
 
 
-def also_in(other: Predictions, reference: Predictions) -> Bool[np.ndarray, " m"]:
+def shared_examples(other: Predictions, reference: Predictions) -> Bool[np.ndarray, " m"]:
     """Return which examples of `other` are also in the reference: slices found in them cannot be tested on them.
 
     Two examples are the same if their embeddings and losses (or outputs) are equal; without losses and outputs, if
@@ -91,7 +91,7 @@ def also_in(other: Predictions, reference: Predictions) -> Bool[np.ndarray, " m"
     if other.embeddings.shape[1] != reference.embeddings.shape[1]:
         return np.zeros(len(other), dtype=bool)
     keys, reference_keys = other.example_hashes, reference.example_hashes
-    if _is_measured(other) and _is_measured(reference):
+    if _has_losses_or_outputs(other) and _has_losses_or_outputs(reference):
         return np.isin(keys, reference_keys)
     row_of = {id: row for row, id in enumerate(reference.ids.tolist())}
     rows = np.array([row_of.get(id, -1) for id in other.ids.tolist()])
@@ -106,13 +106,13 @@ def held_out_copies(p: Predictions, searched: Bool[np.ndarray, " n"]) -> int:
         p: The predictions; the result is 0 if they have neither losses nor outputs.
         searched: (n,) which of them were searched.
     """
-    if not _is_measured(p):
+    if not _has_losses_or_outputs(p):
         return 0
     keys = p.example_hashes
     return int(np.isin(keys[~searched], keys[searched]).sum())
 
 
-def _is_measured(p: Predictions) -> bool:
+def _has_losses_or_outputs(p: Predictions) -> bool:
     """Return whether there are losses or outputs, which two examples hardly share by chance."""
     return p.losses is not None or p.outputs is not None
 

@@ -19,7 +19,7 @@ from weakspot.predictions.values_of_texts import values_of_texts
 _LONGEST_LIST = 20  # entries of a list that become text; more would describe nothing
 
 
-def plain_table(table: pa.Table, untyped: bool = False) -> tuple[pa.Table, dict[str, str]]:
+def plain_table(table: pa.Table, infer_types: bool = False) -> tuple[pa.Table, dict[str, str]]:
     """Return a table of plain columns.
 
     Texts are trimmed, and empty ones become null. A column of texts that are all dates or times becomes dates or times;
@@ -29,8 +29,8 @@ def plain_table(table: pa.Table, untyped: bool = False) -> tuple[pa.Table, dict[
 
     Args:
         table: Attributes of any type.
-        untyped: Whether texts that look like numbers or truth values are converted too, as in CSV files. In a typed
-            table, numbers are stored as texts on purpose.
+        infer_types: Whether texts that look like numbers or truth values are converted too, as in CSV files. In a
+            typed table, numbers are stored as texts on purpose.
 
     Returns:
         The table, and for each column that cannot be converted, by name, the reason.
@@ -42,7 +42,7 @@ def plain_table(table: pa.Table, untyped: bool = False) -> tuple[pa.Table, dict[
     left_out = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         try:
-            plain += _plain(name, column, untyped)
+            plain += _plain(name, column, infer_types)
         except (pa.ArrowException, OverflowError, ValueError) as error:
             left_out[name] = " ".join(str(error).split())[:160]
     names = [name for name, _ in plain]
@@ -60,18 +60,18 @@ def first_repeated(names: Sequence[str]) -> str | None:
     return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
 
 
-def _plain(name: str, column: pa.ChunkedArray, untyped: bool) -> Iterator[tuple[str, pa.ChunkedArray]]:
+def _plain(name: str, column: pa.ChunkedArray, infer_types: bool) -> Iterator[tuple[str, pa.ChunkedArray]]:
     kind = column.type
     if pa.types.is_struct(kind):
         for at, field in enumerate(kind):
             part = pa.chunked_array([pc.struct_field(chunk, [at]) for chunk in column.chunks], field.type)
-            yield from _plain(f"{name}.{field.name}", part, untyped)
+            yield from _plain(f"{name}.{field.name}", part, infer_types)
         return
     inner = _unwrapped(column)
     if inner is not None:
-        yield from _plain(name, inner, untyped)
+        yield from _plain(name, inner, infer_types)
         return
-    yield name, _plain_values(column, untyped)
+    yield name, _plain_values(column, infer_types)
 
 
 def _unwrapped(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
@@ -94,7 +94,7 @@ def _unwrapped(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
     return None
 
 
-def _plain_values(column: pa.ChunkedArray, untyped: bool) -> pa.ChunkedArray:
+def _plain_values(column: pa.ChunkedArray, infer_types: bool) -> pa.ChunkedArray:
     """Return a column of single values, or of lists, as a plain column."""
     kind, types = column.type, pa.types
     if types.is_dictionary(kind):
@@ -112,11 +112,11 @@ def _plain_values(column: pa.ChunkedArray, untyped: bool) -> pa.ChunkedArray:
     if types.is_duration(kind):
         return to_microseconds(column, pa.duration("us"))
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
-        return values_of_texts(column.cast(pa.large_string()), untyped)
+        return values_of_texts(column.cast(pa.large_string()), infer_types)
     if types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind):
-        return values_of_texts(_decoded(column.cast(pa.large_binary())), untyped)
+        return values_of_texts(_decoded(column.cast(pa.large_binary())), infer_types)
     if types.is_fixed_size_binary(kind):
-        return values_of_texts(_decoded(column.cast(pa.large_binary())), untyped)
+        return values_of_texts(_decoded(column.cast(pa.large_binary())), infer_types)
     if types.is_map(kind) or types.is_union(kind) or types.is_interval(kind):
         return _as_texts(column)
     if types.is_nested(kind):

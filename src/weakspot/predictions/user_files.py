@@ -158,7 +158,7 @@ def _table(path: Path) -> Columns:
     with naming(path):
         if table.num_rows == 0:
             raise ValueError("it has no rows")
-        return _gather(_join(zip(table.column_names, table.columns, strict=True)))
+        return _join_numbered_columns(_join(zip(table.column_names, table.columns, strict=True)))
 
 
 def _encoded_images(path: Path) -> list[str]:
@@ -176,7 +176,7 @@ def _join(*parts: Iterable[tuple[str, Any]]) -> Columns:
     return columns
 
 
-def _gather(columns: Columns) -> Columns:
+def _join_numbered_columns(columns: Columns) -> Columns:
     """Join the columns `embedding_0`, `embedding_1`… into one, `embedding`, and likewise for outputs."""
     stems: dict[str, dict[int, Any]] = {}
     for name, column in columns.items():

@@ -27,18 +27,20 @@ MISSING_WORDS = (
 """The words, in upper or lower case, that people write for a missing number or date."""
 
 
-def values_of_texts(texts: pa.ChunkedArray, untyped: bool) -> pa.ChunkedArray:
+def values_of_texts(texts: pa.ChunkedArray, infer_types: bool) -> pa.ChunkedArray:
     """Return trimmed texts, or values of another type if all texts stand for such values."""
-    if untyped and len(texts) and (numbers := _numbers(texts)) is not None:
+    if infer_types and len(texts) and (numbers := _numbers(texts)) is not None:
         return numbers  # the usual case first: files can have many columns
     encoded = texts.dictionary_encode().unify_dictionaries()
     if encoded.num_chunks == 0:
         return texts.cast(pa.string())
-    distinct = _from_distinct(pa.chunked_array([encoded.chunk(0).dictionary]), untyped)  # usually far fewer
+    distinct = _from_distinct(
+        pa.chunked_array([encoded.chunk(0).dictionary]), infer_types
+    )  # usually far fewer
     return distinct.take(pa.chunked_array([chunk.indices for chunk in encoded.chunks]))
 
 
-def _from_distinct(texts: pa.ChunkedArray, untyped: bool) -> pa.ChunkedArray:
+def _from_distinct(texts: pa.ChunkedArray, infer_types: bool) -> pa.ChunkedArray:
     trimmed = pc.utf8_trim_whitespace(texts)
     trimmed = pc.if_else(pc.equal(trimmed, ""), None, trimmed)
     if trimmed.null_count == len(trimmed):
@@ -48,7 +50,9 @@ def _from_distinct(texts: pa.ChunkedArray, untyped: bool) -> pa.ChunkedArray:
     )
     has_gaps = known.null_count > trimmed.null_count
     if known.null_count < len(known):
-        typed = (_numbers(known) if untyped or has_gaps else None) or (_truths(known) if untyped else None)
+        typed = (_numbers(known) if infer_types or has_gaps else None) or (
+            _truths(known) if infer_types else None
+        )
         typed = typed or _moments(known)
         if typed is not None:
             return typed

@@ -9,7 +9,7 @@ from typing import Any
 from weakspot.explain.image_properties import PREFIX
 from weakspot.findings import Findings, Media
 from weakspot.findings.entries import Example
-from weakspot.findings.numbers import plain
+from weakspot.findings.numbers import format_value
 from weakspot.legible import LONGEST_TEXT
 from weakspot.report.answer_passages import Segment, highlight_answers, span_text
 from weakspot.report.thumbnails import Thumbnail, Thumbnails
@@ -69,7 +69,7 @@ def _fact(name: str, value: Any) -> str:
     """Return an attribute in few words: its name if it is yes, otherwise its value, with the name if it is a number."""
     if value is True or value == "yes":
         return name
-    return f"{name} {plain(value)}" if isinstance(value, int | float) else plain(value)
+    return f"{name} {format_value(value)}" if isinstance(value, int | float) else format_value(value)
 
 
 def images_by_priority(

@@ -160,7 +160,10 @@ def environment() -> Environment:
     """Return the templates of this package, with their filters and functions."""
     jinja = escaping("weakspot.report")
     jinja.filters.update(
-        share_of=numbers.share_of, signed=numbers.signed, times=numbers.times, verdict_of=verdict_of
+        share_of=numbers.share_of,
+        signed=numbers.signed,
+        format_lift=numbers.format_lift,
+        verdict_of=verdict_of,
     )
     jinja.globals.update(class_table=class_table, co_occurrence=co_occurrence)
     return jinja
@@ -179,10 +182,10 @@ def escaping(package: str) -> Environment:
         number=numbers.count,
         examples=numbers.examples,
         percent=numbers.percent,
-        tenth=numbers.tenth,
+        percent_to_tenth=numbers.percent_to_tenth,
         decimal=numbers.decimal,
         probability=numbers.probability,
-        plain=numbers.plain,
+        format_value=numbers.format_value,
         shortened=shortened,
     )
     jinja.globals["longest_text"] = LONGEST_TEXT

@@ -43,7 +43,7 @@ def statistics_from_json(values: Sequence[Any], version: int, n: int) -> list[Sl
         ValueError: A value is missing, of another type, or names a row outside the n examples; the error says where.
     """
     statistics = _validate(
-        _STATISTICS.validate_json, [_nest_cluster(one) for one in values] if version < 3 else values
+        _STATISTICS.validate_json, [_upgrade_format_2(one) for one in values] if version < 3 else values
     )
     for one in statistics:
         _check_rows((row for near in (one.cluster.nearest if one.cluster else ()) for row in near.members), n)
@@ -97,7 +97,7 @@ def tree_from_json(values: Sequence[Any] | None, n: int) -> ClusterNode | None:
     return nodes[0]
 
 
-def _nest_cluster(values: Any) -> Any:
+def _upgrade_format_2(values: Any) -> Any:
     """Convert statistics of format 2, where a cluster's statistics lay among the slice's own."""
     if not isinstance(values, Mapping) or "cluster" not in values:
         return values

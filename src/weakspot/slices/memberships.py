@@ -111,24 +111,24 @@ def as_weights(values: Any) -> Weights:
 
 
 def scatter_memberships(
-    own: Weights, rows: Int[np.ndarray, " n"], among: Float[np.ndarray, "k m"] | Memberships
+    new: Weights, rows: Int[np.ndarray, " n"], base: Float[np.ndarray, "k m"] | Memberships
 ) -> Float[np.ndarray, "k m"] | Memberships:
-    """Return the memberships `among` with those of the examples `rows` replaced by `own`.
+    """Return the memberships `base` with those of the examples `rows` replaced by `new`.
 
     Args:
-        own: Memberships of the examples `rows`, (k, n).
+        new: Memberships of the examples `rows`, (k, n).
         rows: The positions of these examples in a larger record.
-        among: Memberships of all m examples of the larger record, (k, m).
+        base: Memberships of all m examples of the larger record, (k, m).
     """
-    if not (isinstance(own, Memberships) and isinstance(among, Memberships)):
-        dense = np.array(among)
-        dense[:, rows] = own
+    if not (isinstance(new, Memberships) and isinstance(base, Memberships)):
+        dense = np.array(base)
+        dense[:, rows] = new
         return dense
-    others = np.ones(among.shape[1], dtype=bool)
+    others = np.ones(base.shape[1], dtype=bool)
     others[rows] = False
-    new, old = own.csr.tocoo(), among.csr.tocoo()
+    inserted, old = new.csr.tocoo(), base.csr.tocoo()
     unchanged = others[old.col]
-    values = np.concatenate([new.data, old.data[unchanged]])
-    slices = np.concatenate([new.row, old.row[unchanged]])
-    examples = np.concatenate([rows[new.col], old.col[unchanged]])
-    return Memberships(coo_array((values, (slices, examples)), shape=among.shape).tocsr())
+    values = np.concatenate([inserted.data, old.data[unchanged]])
+    slices = np.concatenate([inserted.row, old.row[unchanged]])
+    examples = np.concatenate([rows[inserted.col], old.col[unchanged]])
+    return Memberships(coo_array((values, (slices, examples)), shape=base.shape).tocsr())

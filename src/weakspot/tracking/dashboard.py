@@ -14,14 +14,14 @@ from weakspot.findings import Finding, Findings, Media
 from weakspot.findings.entries import Neighbour, Slice
 from weakspot.findings.numbers import percent
 from weakspot.findings.record import FILE, MAP, MEMBERSHIPS
-from weakspot.tracking.panel import Block, panel
+from weakspot.tracking.panel import Block, draw_panel
 from weakspot.tracking.scalars import scalars
 from weakspot.tracking.tables import confusion_square, example_rows_of_tables, examples_table, findings_tables
 
 TREE = "tree.json"
 """The cluster tree in the artifact of slices: its nodes, parents first, where `parent` is a position in the list."""
 
-_PICTURED = 20  # findings with their own image and chart; the tables have all
+_MAX_FINDING_IMAGES = 20  # findings with their own image and chart; the tables have all
 _MEMBERS = 12  # examples in an image
 
 
@@ -60,7 +60,7 @@ def log_to_wandb(run: Any, findings: Findings, media: Media, folder: Path) -> No
         artifact.add(table, name)
     run.log_artifact(artifact)
     page = (folder / "report.html").read_text(encoding="utf-8")
-    charts = _charts(findings) | _pictures(findings, media)
+    charts = _charts(findings) | _finding_images(findings, media)
     run.log(all_tables | charts | {"report": wandb.Html(page, inject=False)})
     run.log_artifact(_slices_artifact(run, findings, folder))
 
@@ -113,7 +113,7 @@ def _charts(findings: Findings) -> dict[str, Any]:
 
     charts = {
         f"finding_{one.number}/confusion": _confusion(one)
-        for one in findings.findings[:_PICTURED]
+        for one in findings.findings[:_MAX_FINDING_IMAGES]
         if one.portrait.confusion
     }
     if findings.cut_scores:
@@ -137,12 +137,12 @@ def _confusion(one: Finding) -> Any:
     )
 
 
-def _pictures(findings: Findings, media: Media) -> dict[str, Any]:
+def _finding_images(findings: Findings, media: Media) -> dict[str, Any]:
     """Return, for each of the first findings with images, one image of it beside its nearest well-served cluster."""
     import wandb
 
-    pictures = {}
-    for one in findings.findings[:_PICTURED]:
+    images = {}
+    for one in findings.findings[:_MAX_FINDING_IMAGES]:
         blocks = [_block("members", one.portrait.top, media)]
         neighbour = _neighbour(one, findings)
         if neighbour is not None:
@@ -152,8 +152,8 @@ def _pictures(findings: Findings, media: Media) -> dict[str, Any]:
             )
         blocks = [block for block in blocks if block.images]
         if blocks:
-            pictures[f"finding_{one.number}/examples"] = wandb.Image(panel(blocks), caption=one.sentence)
-    return pictures
+            images[f"finding_{one.number}/examples"] = wandb.Image(draw_panel(blocks), caption=one.sentence)
+    return images
 
 
 def _block(heading: str, rows: tuple[int, ...], media: Media) -> Block:

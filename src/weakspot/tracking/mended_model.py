@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from weakspot.findings.mended_model import Change, GroupPerformance, MendedModelComparison
-from weakspot.findings.numbers import THIN, count, decimal, tenth
+from weakspot.findings.numbers import THIN, count, decimal, percent_to_tenth
 from weakspot.legible import printable
 from weakspot.predictions.atomic_files import atomic_file, writing
 
@@ -76,7 +76,9 @@ def _name(change: Change) -> str:
 
 def _cell(performance: GroupPerformance) -> str:
     show, value = (
-        (decimal, performance.loss) if performance.accuracy is None else (tenth, performance.accuracy)
+        (decimal, performance.loss)
+        if performance.accuracy is None
+        else (percent_to_tenth, performance.accuracy)
     )
     lines = [show(value)]
     if performance.interval is not None:

@@ -41,7 +41,7 @@ class Block:
         ]
 
 
-def panel(blocks: Sequence[Block]) -> Image.Image:
+def draw_panel(blocks: Sequence[Block]) -> Image.Image:
     """Draw blocks side by side.
 
     Args:

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from weakspot.delimited import csv_text
-from weakspot.findings.numbers import count, tenth
+from weakspot.findings.numbers import count, percent_to_tenth
 from weakspot.legible import printable
 from weakspot.predictions.atomic_files import RUN_FOLDER, atomic_file, writing
 from weakspot.tracking.tables import table_of_records
@@ -87,6 +87,8 @@ def scores_table(scores: Mapping[str, float], by_class: ByClass) -> Group:
         table.add_column(name, justify="right")
     for one, found in shown:
         table.add_row(
-            escape(printable(one)), count(found["examples"]), *(tenth(found[name]) for name in measures)
+            escape(printable(one)),
+            count(found["examples"]),
+            *(percent_to_tenth(found[name]) for name in measures),
         )
     return Group(*lines, *note, table)

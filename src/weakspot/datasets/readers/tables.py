@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from weakspot.delimited import DELIMITERS
 from weakspot.image_formats import EXTENSIONS
-from weakspot.predictions.attributes import names_instead
+from weakspot.predictions.attributes import suggest_names
 from weakspot.predictions.csv_files import read_csv, row_location
 from weakspot.predictions.json_lines import SUFFIX, line_location, read_json_lines
 from weakspot.predictions.plain_columns import plain_table
@@ -51,7 +51,7 @@ class TableFile:
     def check_chosen(self, setting: str, column: str | None, default: str) -> None:
         """Raise ValueError for a column that was chosen and is not there; by default it need not be."""
         if column is not None and column != default and not self.has_column(column):
-            instead = names_instead(column, self.table.column_names)
+            instead = suggest_names(column, self.table.column_names)
             raise ValueError(f"dataset.{setting}={column}: {self.file} has no such column{instead}")
 
     def required_texts(self, column: str, allowed: Sequence[str] | None = None) -> list[str]:
@@ -121,13 +121,13 @@ def path_below(given: str, root: Path) -> PurePosixPath | None:
     return None if path.is_absolute() or ".." in path.parts else path
 
 
-def read_table_file(file: Path, texts: Sequence[str], verbatim: str | None = None) -> TableFile:
+def read_table_file(file: Path, texts: Sequence[str], untrimmed: str | None = None) -> TableFile:
     """Read a table whose columns get plain types; columns of bytes are left out, with a warning.
 
     Args:
         file: A file that ends in .csv, .tsv, .jsonl or .parquet.
         texts: Columns that are read as texts, whatever their values look like.
-        verbatim: A column of texts whose surrounding blanks are kept, because a model reads them.
+        untrimmed: A column of texts whose surrounding blanks are kept, because a model reads them.
 
     Raises:
         ValueError: If the file cannot be read; the message names the line where there is one.
@@ -136,22 +136,22 @@ def read_table_file(file: Path, texts: Sequence[str], verbatim: str | None = Non
     if kind not in (*DELIMITERS, SUFFIX, ".parquet"):
         raise ValueError(f"{file} is not a table: its name must end in .csv, .tsv, .jsonl or .parquet")
     if kind in DELIMITERS:
-        return TableFile(file, read_csv(file, texts, verbatim))
+        return TableFile(file, read_csv(file, texts, untrimmed))
     raw = read_json_lines(file) if kind == SUFFIX else read_parquet(file)
-    table_file = _with_plain_columns(file, raw, texts, verbatim)
+    table_file = _with_plain_columns(file, raw, texts, untrimmed)
     if len(table_file.table) == 0:
         raise ValueError(f"{file} has no rows")
     return table_file
 
 
-def _with_plain_columns(file: Path, raw: pa.Table, texts: Sequence[str], verbatim: str | None) -> TableFile:
+def _with_plain_columns(file: Path, raw: pa.Table, texts: Sequence[str], untrimmed: str | None) -> TableFile:
     with reading(file):
-        taken = [name for name in raw.column_names if name in texts or name == verbatim]
+        taken = [name for name in raw.column_names if name in texts or name == untrimmed]
         attributes, left_out = plain_table(raw.drop_columns(taken))
         columns = {name: raw[name].cast(pa.string()) for name in taken}
     for name, reason in left_out.items():
         log.warning("%s: column %r is left out: %s", file, name, reason)
-    trimmed = {name: c if name == verbatim else pc.utf8_trim_whitespace(c) for name, c in columns.items()}
+    trimmed = {name: c if name == untrimmed else pc.utf8_trim_whitespace(c) for name, c in columns.items()}
     orders = {
         name: tuple(map(str, raw[name].unify_dictionaries().chunk(0).dictionary.to_pylist()))
         for name in taken
