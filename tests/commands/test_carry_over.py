@@ -137,14 +137,14 @@ def test_what_a_run_searched_is_left_out_under_other_ids_where_its_predictions_a
     assert f"tested on {N - searched} others" in " ".join(text.split())
     assert f"without {searched} that were searched, too" in " ".join(text.split())
     found = Findings.load(runs.folder / "renamed")
-    assert not any("not at hand" in note for note in found.notes)
+    assert not any("cannot be read" in note for note in found.notes)
     own = runs("discover", "slices=old", "predictions=old.npz", "logger=none", "hydra.run.dir=own")
     assert f"tested on {N - searched} others" in " ".join(own.split())
     (runs.folder / "old.npz").rename(runs.folder / "moved.npz")
     text = runs(*line, "hydra.run.dir=unknown")
     (runs.folder / "moved.npz").rename(runs.folder / "old.npz")
     assert f"tested on {N} others" in " ".join(text.split())
-    (note,) = (note for note in Findings.load(runs.folder / "unknown").notes if "not at hand" in note)
+    (note,) = (note for note in Findings.load(runs.folder / "unknown").notes if "cannot be read" in note)
     assert "Copies of them under other ids" in note
     refused = runs("discover", "slices=own", "predictions=elsewhere.npz", "logger=none", fails=2)
     assert "own only tested the slices of old" in refused

@@ -204,7 +204,7 @@ def test_a_finding_says_whether_predictions_are_too_high_and_a_gate_judges_its_e
         in text
     )
     page = " ".join((rents.folder / "a" / "report.html").read_text("utf-8").split())
-    assert f"Prediction minus label: {signed(one.bias.inside, share=False)} on average" in page
+    assert f"On average, prediction minus label is {signed(one.bias.inside, share=False)} (95" in page
     assert "nothing confirmed has an error above 3.00" in rents(*line, "fail_if.error_above=3")
     said = rents(*line, "fail_if.accuracy_below=0.5", fails=2)
     assert "needs answers that are right or wrong" in said
@@ -216,8 +216,20 @@ def test_a_gate_on_errors_needs_ratings_or_numbers(shell):
         shell.folder / "classes.npz", embeddings=X, labels=np.arange(60) % 2, predictions=np.zeros(60, int)
     )
     said = shell("discover", "predictions=classes.npz", "logger=none", "fail_if.error_above=1", fails=2)
-    assert "fail_if.error_above=1 needs ratings or numbers" in said
+    assert "fail_if.error_above=1 needs predicted ratings or numbers" in said
     assert "set fail_if.accuracy_below" in said
+
+
+def test_a_gate_that_nothing_could_fail_is_refused(shell):
+    """Without labels, nothing is right or wrong, and no error is known."""
+    losses = np.random.default_rng(0).exponential(size=60)
+    np.savez(shell.folder / "numbers.npz", embeddings=X, losses=losses, predictions=SAID)
+    np.savez(shell.folder / "classes.npz", embeddings=X, losses=losses, predictions=np.arange(60) % 2)
+    line = ("discover", "logger=none")
+    said = shell(*line, "predictions=numbers.npz", "fail_if.error_above=1", fails=2)
+    assert "needs predicted ratings or numbers with their labels" in said
+    said = shell(*line, "predictions=classes.npz", "fail_if.accuracy_below=0.5", fails=2)
+    assert "needs answers that are right or wrong, and these predictions have none" in said
 
 
 def test_udis_says_that_nothing_is_right_or_wrong():

@@ -248,6 +248,23 @@ def test_probabilities_are_known_by_their_name(
         read_file(tmp_path / "both.npz")
 
 
+def test_one_column_of_probabilities_is_not_taken_for_that_of_the_predictions(
+    tmp_path: Path, arrays: dict[str, np.ndarray]
+) -> None:
+    labels, sure = np.arange(N) % 2, np.linspace(0.5, 1, N)
+    given = {"embeddings": arrays["embeddings"], "labels": labels, "probs": sure}
+    np.savez(tmp_path / "second.npz", **given)
+    second = read_file(tmp_path / "second.npz")
+    np.testing.assert_allclose(
+        second.losses, -np.log(np.where(labels, sure, 1 - sure).clip(1e-38)), rtol=1e-4
+    )
+    np.savez(tmp_path / "own.npz", **given, predictions=labels)
+    with pytest.raises(
+        ValueError, match=r"own\.npz: 'probs' has one column, which is read as the probability of"
+    ):
+        read_file(tmp_path / "own.npz")
+
+
 def test_a_probability_of_something_else_is_an_attribute(
     tmp_path: Path, arrays: dict[str, np.ndarray]
 ) -> None:

@@ -36,9 +36,9 @@ class RunSummary:
         page: The name of the file that is shown: a report, or a comparison of two runs.
         modified: When that file was last modified; a cached run is read again once this changes.
         created: When the run was made, according to its record; otherwise, when its page was last modified.
-        method: The method's name.
-        dataset: The dataset's name.
-        model: The model's name.
+        method: The method's word on the command line.
+        dataset: The dataset's word on the command line.
+        model: The model's word on the command line.
         title: The headline of its findings; empty for a run made before findings existed.
         finding: The name of the finding that explains most errors, among the confirmed ones if there are any.
         verdict: That finding's verdict.

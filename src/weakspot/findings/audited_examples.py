@@ -61,7 +61,7 @@ class AuditedExamples:
 
     @cached_property
     def confidences(self) -> Float[np.ndarray, " r"] | None:
-        """(r,) the probability that the model gives its own prediction.
+        """(r,) the probability that the model gives its most likely answer.
 
         None for several labels at once: their accuracy is the share of examples with every label right, their
         confidence a mean over labels, and the two cannot be compared.

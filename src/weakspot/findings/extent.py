@@ -19,7 +19,7 @@ COMPONENTS = 32  # principal components that embeddings are reduced to
 _MOST_ROWS = 20_000  # at most, that a discriminant is fitted to
 _CORE_RATE_SHARE = 0.75  # how far from the rest's error rate to the core's the rate inside must reach
 _MIN_EXTENT_SIZE = 5  # examples
-_ROUNDS = 4  # of refitting the discriminant to the extent that it gave
+_ROUNDS = 4  # fits of the discriminant: to the members, then to the extent that the last fit gave
 _DIGITS = 9  # decimal places of a log likelihood; more depend on the order in which errors are summed
 
 

@@ -38,12 +38,14 @@ class Finding:
         covers: The share of the examples for which the conditions hold that lie in it.
         labels: The labels that it is confined to; none if it is not.
         portrait: What its examples look like.
-        held_out: How many held-out examples lie in it, by their weights and counts like `examples`; `accuracy`, `loss`
-            and `error` are measured on them. None if nothing was tested, and in files of an earlier version.
-        confidence: The mean probability that the model gives its own prediction, inside and outside, on the same
+        held_out: How many held-out examples lie in it, by their weights and counts like `examples`; `accuracy`, `loss`,
+            `error`, `confidence` and `bias` are measured on them. None if nothing was tested, and in files of an
+            earlier version.
+        confidence: The mean probability that the model gives its most likely answer, inside and outside, on the same
             examples as `accuracy`. Low confidence inside suggests a decision boundary. A gap between confidence and
             accuracy does not show poor calibration if a finding is confined to a label: the label selects errors.
-            None if outputs are unknown or the task has no such probability, and in files of an earlier version.
+            None if outputs are unknown, for several labels at once, ratings and numbers, if one category is audited,
+            and in files of an earlier version.
         bias: The mean of prediction minus label, inside and outside, for ratings and numbers: positive if predictions
             are too high. None for other tasks, and in files of an earlier version.
     """

@@ -52,7 +52,8 @@ def memberships_table(
     Args:
         groups: The findings and slices, in order.
         ids: (n,) the ids of all examples.
-        searched: (n,) which examples were searched for the slices. What is measured on these is too pessimistic.
+        searched: (n,) which examples were searched for the slices. What is measured on these is biased, because the
+            slices were chosen by it.
     """
     rows = np.concatenate([group[2] for group in groups]) if groups else np.empty(0, dtype=np.int64)
     lengths = [len(group[2]) for group in groups]

@@ -54,7 +54,7 @@ class Findings:
 
     Attributes:
         schema: Version of `findings.json`.
-        method: The method's name.
+        method: The method's word on the command line.
         seeks: Whether it looks for examples that the model does worse on, or better.
         title: The headline: what was found, or that nothing reliable was.
         whole: The audited set.

@@ -23,7 +23,7 @@ class RegionContrasts:
         accuracy: For tasks that are measured by accuracy.
         loss: The mean loss.
         error: The task's own measure (RMSE, MAE), for ratings and numbers.
-        confidence: The mean probability that the model gives its own prediction, for tasks with an `accuracy`.
+        confidence: The mean probability that the model gives its most likely answer, for tasks with an `accuracy`.
         bias: By how much predictions are too high on average, for ratings and numbers.
     """
 

@@ -182,6 +182,6 @@ def _unknown_copies_note(run: SavedRun, searched: Predictions | None) -> tuple[s
     if searched is not None:
         return ()
     return (
-        f"The predictions that {run.folder} searched are not at hand, so the examples that it searched are left out by "
-        "their ids alone. Copies of them under other ids, if there are any, do not test what was found.",
+        f"The predictions that {run.folder} searched cannot be read, so the examples that it searched are left out by "
+        "their ids only. Copies of them under other ids, if there are any, do not test what was found.",
     )

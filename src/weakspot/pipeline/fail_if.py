@@ -55,19 +55,22 @@ class FailIf:
         if minimum is not None:
             if not 0 < minimum <= 1:
                 raise ValueError(f"fail_if.accuracy_below={minimum:g} must be a share above 0 and at most 1")
-            if (p.task is not None and not p.task.by_accuracy) or (p.task is None and p.correct is None):
+            by_distance = p.task is not None and not p.task.by_accuracy
+            # before a model is run, its labels and task are known, and `correct` is not
+            if by_distance or (p.correct is None and (p.task is None or p.labels is None)):
                 raise ValueError(
                     f"fail_if.accuracy_below={minimum:g} needs answers that are right or wrong, and these predictions "
-                    "have none"
+                    "have none; for ratings and numbers set fail_if.error_above"
                 )
         maximum = self.error_above
         if maximum is not None:
             if not maximum > 0:
                 raise ValueError(f"fail_if.error_above={maximum:g} must be above 0")
-            if p.task is None or p.task.by_accuracy:
+            if p.task is None or p.task.by_accuracy or p.labels is None:
                 raise ValueError(
-                    f"fail_if.error_above={maximum:g} needs ratings or numbers, whose error is RMSE or MAE; for these "
-                    "predictions set fail_if.accuracy_below"
+                    f"fail_if.error_above={maximum:g} needs predicted ratings or numbers with their labels, whose "
+                    "error is RMSE or MAE, and these predictions have none; for right and wrong answers set "
+                    "fail_if.accuracy_below"
                 )
         if self.new_against is not None:
             settings = {} if method is None else {"settings": method.get_params()}

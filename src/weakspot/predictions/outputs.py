@@ -63,7 +63,7 @@ def _logits_of(outputs: np.ndarray, task: Task, one_column: bool, ids: np.ndarra
         reason = (
             "its outputs are the predicted numbers" if isinstance(task, Regression) else "it has no classes"
         )
-        raise ValueError(f"outputs_are=probabilities does not fit a {task.kind} task: {reason}")
+        raise ValueError(f"probabilities do not fit a {task.kind} task: {reason}")
     outside = ((outputs < 0) | (outputs > 1 + _ROUNDING)).any(axis=1)
     independent = one_column or isinstance(task, Multilabel)
     if not independent:

@@ -208,6 +208,11 @@ def _record(columns: Columns, source: Path, outputs_are: str | None) -> Predicti
             raise ValueError(
                 f"{outputs_name!r} are not logits: leave out outputs_are=logits, or rename them 'logits'"
             )
+        if "predictions" in fields and np.ndim(fields["outputs"]) == 1:
+            raise ValueError(
+                f"{outputs_name!r} has one column, which is read as the probability of the second of two classes; give "
+                "a column per class, or rename it if it is the probability of each prediction"
+            )
         outputs_are = "probabilities"
     others = {name: column for name, column in columns.items() if name not in SPELLINGS}
     absent = [
