@@ -121,5 +121,5 @@ def test_the_report_shows_their_images():
     assert "Members, the wrong ones first" in table
     rows = table.split("<tr>")[2:]
     assert len(rows) == 3
-    wrong = [re.findall(r'class="picture [^"]*"', row) for row in rows]
+    wrong = [re.findall(r'class="thumb [^"]*"', row) for row in rows]
     assert ["wrong" in frame for frame in wrong[0]] == [True] * 7 + [False]

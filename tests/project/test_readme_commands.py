@@ -55,7 +55,7 @@ def test_each_line_of_the_readme_does_what_it_says(tmp_path: Path) -> None:
     shell = Shell(tmp_path)
     predictions(tmp_path / "my.npz", 0)
     predictions(tmp_path / "new.npz", 1)
-    table_of_images(tmp_path / "pictures.csv")
+    table_of_images(tmp_path / "images.csv")
     shell("discover", "hydra.run.dir=first")
     shell("discover", "predictions=my.npz", "hydra.run.dir=given")
     shell("discover", "seed=1", "hydra.run.dir=second")

@@ -435,7 +435,7 @@ def test_wrong_ones_are_framed_in_red_whatever_the_verdict(browser, tmp_path, sc
     predictions, slices = planted()
     page = report_of(predictions, slices, preview=picture, held=held)
     tab, _, _ = opened(browser, tmp_path, page, color_scheme=scheme)
-    frames = tab.locator(".card .strip .picture.wrong")
+    frames = tab.locator(".card .strip .thumb.wrong")
     colours = frames.evaluate_all("all => all.map(e => getComputedStyle(e).borderTopColor)")
     assert set(colours) == {red}
     tab.close()

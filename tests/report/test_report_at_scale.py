@@ -351,7 +351,7 @@ def test_images_are_enlarged_by_mouse_and_keyboard(browser, tmp_path):
         browser, tmp_path, render(Findings.build(predictions, slices), Media(picture))
     )
     dialog = tab.locator("dialog.enlarged")
-    strip = tab.locator(".strip button.picture")
+    strip = tab.locator(".strip button.thumb")
     strip.nth(0).press("Enter")
     assert dialog.locator("img").get_attribute("alt") == strip.nth(0).locator("img").get_attribute("alt")
     assert dialog.locator("img").bounding_box()["width"] > 200
@@ -359,10 +359,10 @@ def test_images_are_enlarged_by_mouse_and_keyboard(browser, tmp_path):
     assert dialog.locator("img").get_attribute("alt") == strip.nth(1).locator("img").get_attribute("alt")
     tab.keyboard.press("Escape")
     dialog.wait_for(state="hidden")
-    tab.locator(".strip button.picture:focus").wait_for()  # once the page has heard that the dialog is closed
+    tab.locator(".strip button.thumb:focus").wait_for()  # once the page has heard that the dialog is closed
     assert strip.nth(1).evaluate("e => e === document.activeElement")
     figure = tab.locator(".slice .example").first
-    figure.locator("button.picture").first.click()
+    figure.locator("button.thumb").first.click()
     assert figure.locator("figcaption").inner_text().split("\n")[0] in dialog.inner_text()
     assert complaints == []
     tab.close()

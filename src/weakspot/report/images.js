@@ -15,7 +15,7 @@ let shown = null;
 function enlarge(button) {
   shown = button;
   const figure = button.closest("figure");
-  const pair = button.parentElement.classList.contains("pictures") ? button.parentElement : button;
+  const pair = button.parentElement.classList.contains("thumbs") ? button.parentElement : button;
   const large = [...pair.querySelectorAll("img")].map((image) => {
     const copy = image.cloneNode();
     copy.classList.toggle("coarse", image.parentElement.classList.contains("coarse"));
@@ -27,25 +27,25 @@ function enlarge(button) {
   close.type = "button";
   close.textContent = "Close";
   close.addEventListener("click", () => enlarged.close());
-  const pictures = document.createElement("div");
-  pictures.append(...large);
+  const thumbs = document.createElement("div");
+  thumbs.append(...large);
   const caption = figure ? [figure.querySelector("figcaption").cloneNode(true)] : [];
-  enlarged.replaceChildren(pictures, words, ...caption, close);
+  enlarged.replaceChildren(thumbs, words, ...caption, close);
   if (!enlarged.open) enlarged.showModal();
 }
 
 document.addEventListener("click", (event) => {
-  const button = event.target.closest("button.picture");
+  const button = event.target.closest("button.thumb");
   if (button) enlarge(button);
   else if (event.target === enlarged) enlarged.close();
 });
 enlarged.addEventListener("keydown", (event) => {
   const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
   if (!step) return;
-  const firsts = "button.picture:first-child, .strip > button.picture";
+  const firsts = "button.thumb:first-child, .strip > button.thumb";
   const group = [...shown.closest(".gallery, .strip").querySelectorAll(firsts)];
   const pair = shown.parentElement;
-  const here = pair.classList.contains("pictures") ? pair.firstElementChild : shown;
+  const here = pair.classList.contains("thumbs") ? pair.firstElementChild : shown;
   const next = group[group.indexOf(here) + step];
   if (next) enlarge(next);
 });
