@@ -59,7 +59,7 @@ def test_links_that_lead_out_are_followed_where_that_is_asked_for(
     (root / "test" / "dog" / "notes.txt").symlink_to(other / "4.png")
     with caplog.at_level(logging.WARNING):
         assert files_below(root, ENDINGS) == PLAIN
-    assert "passed over 2 links that lead out of it (test/bird, test/dog/5.png)" in caplog.text
+    assert "skipped 2 links that lead out of it (test/bird, test/dog/5.png)" in caplog.text
     assert "dataset.follow_links=true" in caplog.text
     all_of_them = ["test/bird/4.png", *PLAIN, "test/dog/5.png"]
     assert files_below(root, ENDINGS, follow_links=True) == all_of_them
@@ -82,7 +82,9 @@ def test_what_is_no_file_is_passed_over(root: Path, caplog: pytest.LogCaptureFix
     with caplog.at_level(logging.WARNING):
         found = ImageFolder("test", root)
     assert found.files == PLAIN
-    assert "passed over 2 that are no files (test/cat/gone.png, test/cat/pipe.png)" in caplog.text
+    assert (
+        "skipped 2 entries that are not regular files (test/cat/gone.png, test/cat/pipe.png)" in caplog.text
+    )
     assert [found.preview(row).size for row in range(3)] == [(4, 4)] * 3
     assert image_names(root / "test" / "cat") == ["1.png"]
 

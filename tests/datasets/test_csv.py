@@ -263,7 +263,7 @@ def test_paths_below_the_root_are_written_in_many_ways(tmp_path: Path, given: st
     assert test.examples["id"].to_pylist() == ["in/a b.png" if "%20" in given else "in/a.png"]
     assert test[0]["input"].shape == (3, 224, 224)
     with pytest.raises(
-        ValueError, match=r"line 2: /elsewhere/a\.png is not below .*; set dataset\.root higher"
+        ValueError, match=r"line 2: /elsewhere/a\.png is not below .*; set dataset\.root to a folder above it"
     ):
         open_table("test", write(file, "path,label,split", "/elsewhere/a.png,x,test"), root=tmp_path / "root")
 

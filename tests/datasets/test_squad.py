@@ -424,6 +424,16 @@ def test_a_question_that_is_not_as_published_is_named(change: object, message: s
     assert "\n" not in str(error.value)
 
 
+def test_a_file_of_another_shape_is_named(tmp_path: Path) -> None:
+    layout.publish(tmp_path)
+    file = edit(tmp_path / "dev-v1.1.json", lambda question: question.update(answers=3))
+    with pytest.raises(
+        ValueError,
+        match=f"{re.escape(str(file))} is not as .* question 'Plain-0-1', something is neither a list nor an object",
+    ):
+        read_questions(tmp_path, "dev", "1.1")
+
+
 @pytest.mark.parametrize("answers", [None, {"text": ["Rhine"], "answer_start": None}, {"text": ["Rhine"]}])
 def test_answers_that_a_table_lacks_are_named(answers: object, tmp_path: Path) -> None:
     row = {"id": "q", "title": "t", "context": "Rhine", "question": "What?", "answers": answers}

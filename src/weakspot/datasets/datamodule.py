@@ -18,7 +18,7 @@ from weakspot.datasets.inputs.batches import check_batches
 from weakspot.datasets.inputs.measured_previews import Measure, MeasuredPreviews
 from weakspot.machine import cores
 
-_MOST_LOADERS = 16  # per process: enough to feed a current GPU its 5000 images a second for resnet50
+_MOST_LOADERS = 16  # per process: enough for the 5000 images a second of resnet50 on a current GPU
 
 
 class DataModule(LightningDataModule):
@@ -87,7 +87,7 @@ class DataModule(LightningDataModule):
             split: The split's name.
             rows: Indices of rows; by default all of them.
             measure: Measures each row's preview; batches then hold its values (b, m) under "measured".
-            sharing: How many processes share this machine's cores; used if there is no trainer, which knows it.
+            sharing: How many processes share this machine's cores; used only without a trainer, which would know it.
         """
         plain = self.dataset(split)
         dataset = plain if measure is None else MeasuredPreviews(plain, measure)
@@ -124,14 +124,14 @@ class DataModule(LightningDataModule):
             batch_size=self.batch_size,
             num_workers=loaders,
             persistent_workers=loaders > 0,
-            # joblib's processes set a start method of their own, with which no worker starts
+            # joblib's processes set a start method of their own, with which workers cannot start
             multiprocessing_context="fork" if loaders and sys.platform == "linux" else None,
             pin_memory=torch.cuda.is_available(),
             **options,
         )
 
     def _loaders(self, decodes: bool, sharing: int) -> int:
-        """Return how many processes load data: more of them than cores would only slow each other down."""
+        """Return how many processes load data, at most one per core: more would only slow each other down."""
         if self.num_workers is not None:
             return min(self.num_workers, cores())
         if not decodes:
@@ -150,7 +150,7 @@ class DataModule(LightningDataModule):
 def _collate(
     collate: Callable[[list[dict[str, Any]]], dict[str, Any]], items: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Collate a batch, with real targets as an array: a half-precision trainer would round a tensor."""
+    """Collate a batch, with floating-point targets as an array: a half-precision trainer would round a tensor."""
     batch = collate(items)
     target = batch["target"]
     return {**batch, "target": target.numpy()} if target.is_floating_point() else batch

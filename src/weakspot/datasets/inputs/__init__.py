@@ -1,1 +1,1 @@
-"""What a model receives of an example, by kind: images, texts, and how either is served."""
+"""Turns images and texts into model inputs."""

@@ -1,8 +1,8 @@
 """SQuAD's scores of an answer, exact match and F1, as its evaluate-v2.0.py computes them.
 
-evaluate-v1.1.py differs only where an answer consists of articles and punctuation alone. torchmetrics' `SQuAD` is not
-used: it follows evaluate-v1.1.py, fails on questions without an answer, and returns float32 percentages of a whole set
-where each question's own score is needed.
+evaluate-v1.1.py differs only if an answer consists of nothing but articles and punctuation. torchmetrics' `SQuAD` is
+not used: it follows evaluate-v1.1.py, fails on questions without an answer, and returns float32 percentages of a whole
+set, although each question's own score is needed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def f1(prediction: str, answers: Sequence[str]) -> float:
 
 
 def _best_score(score: Callable[[str, str], float], prediction: str, answers: Sequence[str]) -> float:
-    # an answer that normalises to nothing counts only where there is no other
+    # an answer that normalises to nothing counts only if there is no other
     accepted = [text for text in map(normalise, answers) if text] or [""]
     predicted = normalise(prediction)
     return max(score(predicted, text) for text in accepted)

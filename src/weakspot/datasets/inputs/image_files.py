@@ -67,7 +67,7 @@ class ImageFiles(Dataset):
             ) from error
 
     def fingerprint(self) -> str:
-        """Digest names, sizes and times of change: reading every pixel would take as long as an epoch."""
+        """Digest names, sizes and modification times: reading every pixel would take as long as an epoch."""
         stats = (self._stat(row) for row in range(len(self)))
         times = np.array([(s.st_size, s.st_mtime_ns) for s in stats])
         return digest(

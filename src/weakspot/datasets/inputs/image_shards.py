@@ -49,8 +49,8 @@ class ShardTables(TableFile):
 class ImageShards(Dataset):
     """A dataset whose images lie in files below `root` whose names end in `ending`.
 
-    The names of shards say which split they are (`imagenet-train-0007.tar`, `val/03.parquet`), or else their rows do,
-    or else a hash of ids does, about 7 : 1 : 2; where only val is missing, it is a tenth of train.
+    A shard's path names its split (`imagenet-train-0007.tar`, `val/03.parquet`). If no path does, a column `split`
+    assigns the rows, or else a hash of their ids, about 7 : 1 : 2. If only val is missing, it is a tenth of train.
 
     Subclasses read `shards` with their `shard_splits`, call `choose`, and write `content`.
     """
@@ -111,7 +111,7 @@ class ImageShards(Dataset):
 
         Args:
             table_file: The rows of all shards, `label` and attributes.
-            label: Its column of labels.
+            label: The column of labels.
             ids: The id of each row.
             counts: How many rows each shard has.
             classes: The classes in order; by default those that occur.
@@ -120,7 +120,7 @@ class ImageShards(Dataset):
         if not table_file.has_column(label):
             there = ", ".join(table_file.table.column_names) or "nothing"
             raise ValueError(
-                f"{table_file.file}: no row has a {label!r}; say which is: dataset.label=… (there is: {there})"
+                f"{table_file.file}: no row has a {label!r}; name the labels' column: dataset.label=… (it has: {there})"
             )
         self.task, targets = read_labels(table_file, label, classes, None, task)
         shard_splits: Sequence[str] | None = None
@@ -128,7 +128,7 @@ class ImageShards(Dataset):
             shard_splits = np.repeat(self.shard_splits, counts).tolist()
         elif table_file.has_column("split"):
             shard_splits = table_file.required_texts("split", self.splits)
-        # where only the shards of one split are read, those of val are not among them
+        # shards of val may exist without having been read; `fill_splits` would then take val from train
         assigned = np.array(shard_splits) if self.names_val else fill_splits(ids, shard_splits)
         rows = np.flatnonzero(assigned == self.split)
         if len(rows) == 0:
@@ -163,7 +163,7 @@ class ImageShards(Dataset):
             ) from error
 
     def fingerprint(self) -> str:
-        """Digest the rows and the shards' names, sizes and times of change: reading every pixel would take too long."""
+        """Digest the rows and the shards' names, sizes and modification times; reading every pixel takes too long."""
         assert self.root is not None
         stats = [(self.root / shard).stat() for shard in self.shards]
         times = np.array([(stat.st_size, stat.st_mtime_ns) for stat in stats])
@@ -177,7 +177,7 @@ def stem(shard: str) -> str:
 
 
 def _named_splits(root: Path, shards: Sequence[str]) -> list[str] | None:
-    """The split that each shard's path names; None where none names one."""
+    """Return the split in each shard's path; None if no path has one."""
     named = []
     for shard in shards:
         words = re.split(r"[/._-]", shard.lower())

@@ -18,12 +18,12 @@ from weakspot.images import to_rgb
 class Scaling:
     """Turns an RGB image into a float tensor (3, H, W).
 
-    The central square is resized to `size`, or the image keeps its own size without one. Values are scaled to
-    [0, 1], then to (value - mean) / std per channel.
+    The central square is resized to `size`; without one, the image keeps its own size. Values are scaled to [0, 1],
+    then to (value - mean) / std per channel.
 
-    torchvision's v2 transforms are not used here: `CenterCrop` cuts whole pixels after resizing, where this cuts the
-    exact square while resizing, so that results differ; and importing torchvision would slow the start-up of runs
-    that only read a record.
+    torchvision's v2 transforms are not used here: `CenterCrop` cuts whole pixels after resizing, whereas this
+    class cuts the exact square while resizing, so results would differ. Importing torchvision would also slow the
+    start-up of runs that only read a record.
 
     Args:
         size: The side of the square in pixels.

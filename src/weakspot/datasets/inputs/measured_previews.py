@@ -20,7 +20,7 @@ class MeasuredPreviews(torch.utils.data.Dataset[dict[str, Any]]):
 
     Most datasets make the model's input from the preview, so the preview is measured at that moment: an image is
     opened once, in the process that loads it. In a batch "measured" is an array (n, m) rather than a tensor, so that
-    a trainer of lower precision does not round it.
+    a lower-precision trainer does not round it.
     """
 
     def __init__(self, dataset: Dataset, measure: Measure) -> None:

@@ -57,7 +57,7 @@ def load_tokenizer(name: str | Path, download: bool = False) -> PreTrainedTokeni
 
 
 def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return a digest of how a tokenizer cuts and pads texts, the same for equal tokenizers in two folders."""
+    """Return a digest of how a tokenizer cuts and pads texts, which is the same for equal tokenizers in two folders."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     how = json.loads(backend.to_str()) if backend is not None else sorted(tokenizer.get_vocab().items())
     if isinstance(how, dict):  # these two change with every call
@@ -72,8 +72,8 @@ class Texts(Dataset):
     Args:
         split: The split's name.
         root: The folder of the files.
-        tokenizer: A folder or a name on the hub; that of the text model.
-        max_length: How many tokens of a text are read at most; the rest is cut off.
+        tokenizer: The text model's tokenizer: a folder, or a name on the hub.
+        max_length: The maximum number of tokens of a text; the rest is cut off.
         download: Whether the tokenizer may be fetched.
     """
 
@@ -103,7 +103,7 @@ class Texts(Dataset):
         return self.texts[row]
 
     def collate(self, items: list[dict[str, Any]]) -> dict[str, Any]:
-        """Collate a batch whose inputs are padded to its longest text: `input_ids` and the others are (n, t)."""
+        """Collate a batch, padding inputs to its longest text: `input_ids` and the others are (n, t)."""
         inputs = [item["input"] for item in items]
         names = list(inputs[0])
         padded = self.tokenizer.pad({name: [i[name] for i in inputs] for name in names}, return_tensors="pt")

@@ -1,4 +1,4 @@
-"""Where a question and its paragraph lie in one row of tokens, and which characters a token covers."""
+"""Locates a question and its paragraph in one row of tokens, and the characters that a token covers."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _MARKS = regex.compile(r"\p{M}+")
 
 
 class Windows:
-    """Maps characters to tokens in rows `[CLS] question [SEP] paragraph [SEP]`, from each text's own tokens.
+    """Maps between characters and tokens in rows `[CLS] question [SEP] paragraph [SEP]`, tokenizing each text alone.
 
     Each paragraph is tokenized once, however many questions it has, and no row of tokens is kept: n questions on m
-    paragraphs take the time of n short texts and m long ones, and eight bytes for each token of a paragraph.
+    paragraphs take the time of n short texts and m long ones, and eight bytes per token of a paragraph.
 
     Attributes:
         lengths: (n,) the number of tokens of each row.
 
     Raises:
-        ValueError: If the tokenizer is a slow one, which has no offsets, or does not begin with one [CLS].
+        ValueError: If the tokenizer is a slow one, which has no offsets, or does not write rows in this order.
     """
 
     def __init__(
@@ -71,10 +71,10 @@ class Windows:
         return mask
 
     def tokens(self, rows: Int[np.ndarray, " b"], spans: Int[np.ndarray, "b 2"]) -> Int[np.ndarray, "b 2"]:
-        """Return the first and last token of spans of characters; the empty span (0, 0) is [CLS] to [CLS].
+        """Return the first and last token of each span of characters; for the empty span (0, 0), both are [CLS].
 
-        The first is the last that begins no later than the span, the last the first that ends no earlier, as in
-        the published code; a span that begins or ends with blanks is that of the tokens between them.
+        As in the published code, the first token is the latest that begins at or before the span's start, and the
+        last token the earliest that ends at or after its end. Blanks at either end of a span are ignored.
         """
         result = np.zeros((len(rows), 2), dtype=np.int64)
         for index, (row, (start, stop)) in enumerate(zip(rows, spans, strict=True)):
@@ -92,7 +92,7 @@ class Windows:
     def characters(
         self, rows: Int[np.ndarray, " b"], tokens: Int[np.ndarray, "b 2"]
     ) -> Int[np.ndarray, "b 2"]:
-        """Return the spans of characters that tokens cover, (first, one after the last); (0, 0) outside the text."""
+        """Return the spans of characters that tokens cover, (first, one after the last); (0, 0) outside paragraphs."""
         result = np.zeros((len(rows), 2), dtype=np.int64)
         for index, (row, pair) in enumerate(zip(rows, tokens, strict=True)):
             offsets = self._offsets[self._context_of[row]]
@@ -103,7 +103,7 @@ class Windows:
 
 
 def _with_marks(offsets: Int[np.ndarray, "t 2"], text: str) -> Int[np.ndarray, "t 2"]:
-    """Extend tokens by the accents and vowel signs behind their letters, which the tokenizer leaves off."""
+    """Extend tokens by the accents and vowel signs that follow their letters, which the tokenizer leaves out."""
     for mark in _MARKS.finditer(text):
         begins, ends = offsets.T
         if not ((begins >= mark.start()) & (begins < mark.end())).any():
@@ -112,10 +112,10 @@ def _with_marks(offsets: Int[np.ndarray, "t 2"], text: str) -> Int[np.ndarray, "
 
 
 def _layout(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int, int]:
-    """How many special tokens stand before a question, between it and its paragraph, and after that."""
+    """Return how many special tokens are before the question, between it and the paragraph, and after the paragraph."""
     if not tokenizer.is_fast:
         raise ValueError(
-            "questions need a tokenizer that tells which characters a token is of; give a folder with tokenizer.json"
+            "questions need a tokenizer that gives the characters of each token; give a folder with tokenizer.json"
         )
     pair: Any = tokenizer("a", "b")
     of = pair.sequence_ids()

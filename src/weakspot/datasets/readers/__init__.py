@@ -1,1 +1,1 @@
-"""Readers of the files that datasets lie in: tables, label files, folders, tars and Parquet shards."""
+"""Readers of the files that hold datasets: tables, label files, folders, tars and Parquet shards."""

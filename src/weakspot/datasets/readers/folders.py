@@ -1,4 +1,4 @@
-"""Finds the folder of a published dataset, also below the given one, and its images; names files that are missing."""
+"""Finds the folder of a published dataset, at or below a given one, and its images; reports missing files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from weakspot.legible import as_utf8
 
 
 def find_folder(root: str | Path | None, below: Sequence[str], marker: str, advice: str) -> Path:
-    """Find the first of `root` and the folders `below` it that holds `marker`, a file or a folder.
+    """Return the first of `root` and the folders `below` it that contains `marker`, a file or a folder.
 
     Raises:
         FileNotFoundError: If none does; the message ends with `advice`.
@@ -27,7 +27,7 @@ def image_names(folder: Path) -> list[str]:
     """List the names of the image files in a folder, sorted, without the hidden files of macOS (`._a.jpg`).
 
     Raises:
-        ValueError: If a name is not UTF-8, which no name in a published data set is.
+        ValueError: If a name is not UTF-8; no published data set has such names.
     """
     names = []
     with os.scandir(folder) as entries:

@@ -18,7 +18,7 @@ def read_hub_table(
 ) -> pa.Table | None:
     """Read the first rows of a split.
 
-    There are two layouts: Parquet shards, `train-00000-of-00004.parquet` in `root` or a folder of it, or
+    There are two layouts: Parquet shards, `train-00000-of-00004.parquet` in `root` or a folder below it, or
     `train/0000.parquet`; and that of `save_to_disk`, `train/state.json` beside the Arrow files that it lists.
 
     Args:

@@ -27,8 +27,8 @@ def read_labels(
         table_file: The table and its file.
         column: The name of the column.
         classes: The classes in order; labels may then be their indices from 0. By default those that occur, in the
-            order of an ordered categorical, or else sorted, numbers by value.
-        separator: What separates the labels of a row, where a row may have several of them or none.
+            order of an ordered categorical, or else sorted (numbers by value).
+        separator: What separates the labels of a row, if a row may have several or none.
         kind: "classification" or "regression"; by default labels that are numbers with fractions make a regression.
 
     Raises:
@@ -38,7 +38,7 @@ def read_labels(
         raise ValueError(f"dataset.task={kind!r} is unknown; choose classification or regression")
     if separator is not None:
         if kind is not None:
-            raise ValueError("dataset.separator says that a row has several classes: leave out dataset.task")
+            raise ValueError("dataset.separator means that a row has several classes: leave out dataset.task")
         return _several(table_file, column, classes, separator)
     if classes is not None and kind == "regression":
         raise ValueError("a regression has no classes: leave out dataset.classes")
@@ -54,7 +54,7 @@ def read_labels(
 def encode_labels(
     labels: Sequence[str], names: Sequence[str], locate: Callable[[int], str]
 ) -> Int[np.ndarray, " n"]:
-    """Return the index of each label among the classes; raise ValueError, located by `locate`, for any other label."""
+    """Return the index of each label among the classes; raise ValueError, naming its place, for any other label."""
     position = {name: index for index, name in enumerate(names)}
     unknown = next((row for row, label in enumerate(labels) if label not in position), None)
     if unknown is not None:
@@ -89,7 +89,7 @@ def _names(
 
 
 def _as_names(labels: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Return the labels as names: where none of them is a class, they are taken for indices of classes from 0."""
+    """Return the labels as names: if none of them is a class, they are taken as indices of classes from 0."""
     if set(labels) & set(names):
         return list(labels)
     index = {str(number): name for number, name in enumerate(names)}

@@ -1,4 +1,4 @@
-"""Reads Parquet shards with a column of encoded images: these one by one, and all other columns."""
+"""Reads Parquet shards with a column of encoded images: images one by one, all other columns at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from weakspot.predictions.plain_columns import plain_table
 from weakspot.predictions.reading import read_parquet, reading
 
 LARGEST_GROUP = 1 << 30
-"""Bytes of encoded images that each loading process holds at once."""
+"""The most bytes of encoded images that each loading process holds at once."""
 
 _BATCH = 64  # rows
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def group_sizes(path: Path, image: str) -> list[int]:
-    """Return the number of rows of each row group; raise ValueError if no such column holds images of bounded size."""
+    """Return each row group's number of rows; raise ValueError if `image` holds no images or a group is too large."""
     with reading(path), pq.ParquetFile(path) as file:
         schema, about = file.schema_arrow, file.metadata
         if image not in schema.names:
@@ -43,9 +43,9 @@ def group_sizes(path: Path, image: str) -> list[int]:
 
 
 class EncodedImages:
-    """Encoded images in a column of Parquet files, numbered over all of them.
+    """Encoded images in a column of Parquet files, numbered through all files.
 
-    A row is read with its row group, which is kept until another is asked for.
+    A row is read with its row group, which is kept until another group is needed.
 
     Args:
         files: The files.
@@ -64,7 +64,7 @@ class EncodedImages:
         self._kept: tuple[int, pa.ChunkedArray] | None = None
 
     def content(self, row: int) -> bytes:
-        """Return the encoded image of a row; raise ValueError where there is none, or too large a one."""
+        """Return the encoded image of a row; raise ValueError if it is missing or too large."""
         group = int(np.searchsorted(self._starts, row, side="right")) - 1
         if self._kept is None or self._kept[0] != group:
             self._kept = None  # one group at a time
@@ -93,7 +93,7 @@ class EncodedImages:
             images = pa.chunked_array(parts, file.schema_arrow.field(self._column).type)
             images.validate(full=True)
             if len(images) != self._starts[group + 1] - self._starts[group]:
-                raise ValueError("it has other rows than when it was opened")
+                raise ValueError("its number of rows has changed since it was opened")
             return images
 
     def __getstate__(self) -> dict[str, object]:
@@ -101,15 +101,15 @@ class EncodedImages:
 
 
 def read_columns(files: Sequence[Path], counts: Sequence[int], texts: Sequence[str]) -> pa.Table:
-    """Read all columns of all files but those of images.
+    """Read all columns of all files except the images.
 
     Args:
         files: The files.
-        counts: How many images each of them has.
+        counts: How many images each file has.
         texts: Columns that are read as strings.
 
     Raises:
-        ValueError: A file is damaged, or its columns are of other types than those of the first.
+        ValueError: A file is damaged, or its columns have other types than those of the first file.
     """
     parts = []
     for file, count in zip(files, counts, strict=True):
@@ -119,7 +119,7 @@ def read_columns(files: Sequence[Path], counts: Sequence[int], texts: Sequence[s
         with reading(file):
             if part.num_columns and part.num_rows != count:
                 raise ValueError(
-                    f"it announces {count} images, and its other columns have {part.num_rows} rows"
+                    f"it announces {count} images, but its other columns have {part.num_rows} rows"
                 )
         parts.append(part)
     for file, part in zip(files, parts, strict=True):

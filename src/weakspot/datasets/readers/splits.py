@@ -19,14 +19,14 @@ def pick_val(ids: Iterable[str]) -> Bool[np.ndarray, " n"]:
 
 
 def split_by_id(ids: Iterable[str]) -> Shaped[np.ndarray, " n"]:
-    """Assign `train`, `val` or `test` to each id, about 7 : 1 : 2; it stays the same when others are added."""
+    """Assign `train`, `val` or `test` to each id, about 7 : 1 : 2; adding ids changes no other id's split."""
     ids = list(ids)
     rest = np.where(pick_val(ids), "val", "train")
     return np.where(id_hashes(ids, "test") < TEST_SHARE, "test", rest)
 
 
 def fill_splits(ids: Sequence[str], given: Sequence[str] | None) -> Shaped[np.ndarray, " n"]:
-    """Complete the given splits: without any, by a hash of ids; without val, by a tenth of train."""
+    """Complete the given splits: if there are none, by a hash of ids; if val is missing, by a tenth of train."""
     if given is None:
         return split_by_id(ids)
     assigned = np.array(given)
@@ -38,7 +38,7 @@ def published_rows(split: str, n: int) -> tuple[Shaped[np.ndarray, " m"], Int[np
 
     Args:
         split: train, val or test.
-        n: The length of the half: that of test for test, else that of train.
+        n: The number of rows of the half: of test for test, otherwise of train.
     """
     half = "test" if split == "test" else "train"
     ids = np.array([f"{half}-{row:05d}" for row in range(n)])

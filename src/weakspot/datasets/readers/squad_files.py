@@ -22,14 +22,14 @@ class Questions:
     """Holds n questions on m paragraphs.
 
     Attributes:
-        ids: (n,) as published.
-        titles: (n,) of the articles.
+        ids: (n,) the published ids.
+        titles: (n,) the titles of the articles.
         texts: (n,) the questions.
-        answers: (n,) the answers of people to each question; empty where there is none.
+        answers: (n,) people's answers to each question; empty if there are none.
         contexts: (m,) the paragraphs.
         context_of: (n,) the index of each question's paragraph.
-        spans: (n, 2) the first character of the first answer in its paragraph and the one after its last; (0, 0)
-            where there is no answer.
+        spans: (n, 2) the characters of the first answer in its paragraph, (first, one after the last); (0, 0) if
+            there is no answer.
     """
 
     ids: Sequence[str]
@@ -66,9 +66,9 @@ def read_questions(root: Path, half: str, version: str) -> Questions:
         version: "1.1" or "2.0".
 
     Raises:
-        FileNotFoundError: If `root` holds the half in none of the layouts.
-        ValueError: If something is not as published, or the data are of version 2.0 where 1.1 is wanted; the message
-            names file and question.
+        FileNotFoundError: If `root` holds the half in none of the known layouts.
+        ValueError: If something is not as published, or the data are of version 2.0 although 1.1 is requested; the
+            message names file and question.
     """
     file = root / f"{half}-v{version}.json"
     rows = (
@@ -96,7 +96,7 @@ def read_questions(root: Path, half: str, version: str) -> Questions:
         span = (starts[0], starts[0] + len(given[0])) if given else (0, 0)
         if given and (span[0] < 0 or row["context"][slice(*span)] != given[0]):
             raise ValueError(
-                f"{name}: its answer {given[0][:40]!r} at {span[0]} is not in the paragraph there; mend its "
+                f"{name}: its answer {given[0][:40]!r} at {span[0]} is not in the paragraph there; fix its "
                 "answer_start, or fetch the data again (until July 2021 the datasets library moved some answers)"
             )
         ids.append(row["id"])
@@ -117,17 +117,17 @@ def _answers(answers: Any, name: str) -> tuple[list[str], list[int]]:
     )
     if not isinstance(given, list) or not isinstance(starts, list) or len(given) != len(starts):
         raise ValueError(
-            f"{name}: its answers are not a list of texts and one as long of their beginnings; fetch the data again"
+            f"{name}: its answers are not a list of texts and an equally long list of starts; fetch the data again"
         )
     for text, start in zip(given, starts, strict=True):
         _check_text(text, f"{name}: one of its answers")
         if not text.strip():
             raise ValueError(
-                f"{name}: one of its answers is empty; mend it, or take the answer out of the file"
+                f"{name}: one of its answers is empty; fix it, or remove the answer from the file"
             )
         if type(start) is not int:
             raise ValueError(
-                f"{name}: the answer_start of its answer {text[:40]!r} is {start!r}, not an integer; mend it, or "
+                f"{name}: the answer_start of its answer {text[:40]!r} is {start!r}, not an integer; fix it, or "
                 "fetch the data again"
             )
     return given, starts
@@ -135,12 +135,12 @@ def _answers(answers: Any, name: str) -> tuple[list[str], list[int]]:
 
 def _check_text(text: object, what: str) -> None:
     if not isinstance(text, str):
-        raise ValueError(f"{what} is {repr(text)[:40]}, not a text; mend it, or fetch the data again")
+        raise ValueError(f"{what} is {repr(text)[:40]}, not a text; fix it, or fetch the data again")
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"{what} has half a character (a lone surrogate, {text[error.start]!r}) at {error.start}; mend it, or "
+            f"{what} has half a character (a lone surrogate, {text[error.start]!r}) at {error.start}; fix it, or "
             "fetch the data again"
         ) from error
 
@@ -169,14 +169,18 @@ def _from_json(file: Path) -> Iterator[dict[str, Any]]:
                             "answer_start": [answer["answer_start"] for answer in given],
                         },
                     }
-    except (KeyError, TypeError) as error:
+    except KeyError as error:
         raise ValueError(
-            f"{file} is not as SQuAD publishes it: at or after {last}, {error} is missing or no list"
+            f"{file} is not as SQuAD publishes it: at or after {last}, {error} is missing"
+        ) from error
+    except TypeError as error:
+        raise ValueError(
+            f"{file} is not as SQuAD publishes it: at or after {last}, something is neither a list nor an object"
         ) from error
 
 
 def _from_hub(root: Path, split: str, version: str) -> Iterator[dict[str, Any]] | None:
-    """Rows of the hub's tables, in the folder of this version if `root` holds both versions."""
+    """Return the rows of the hub's tables, from the folder of this version if `root` has one."""
     folders = [root / name for name in _HUB_FOLDERS[version] if (root / name).is_dir()]
     table = read_hub_table(folders[0] if folders else root, split, _COLUMNS)
     return None if table is None else iter(table.to_pylist())

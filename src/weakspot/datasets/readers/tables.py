@@ -1,4 +1,4 @@
-"""Tables of examples as people write them (CSV, TSV, JSON Lines or Parquet), with the line of each row for errors."""
+"""Users' tables of examples (CSV, TSV, JSON Lines or Parquet); errors name the line of a row."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class TableFile:
-    """A file of examples: its rows, and where in the file each of them is.
+    """A file of examples: its rows, and where each row is in the file.
 
     Attributes:
         file: The file.
         table: Its rows.
-        orders: For each ordered categorical, its values in their order.
+        orders: The values of each ordered categorical column, in their order.
     """
 
     file: Path
@@ -38,7 +38,7 @@ class TableFile:
     orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def location(self, row: int) -> str:
-        """Return where a row is, for errors: `my.csv, line 7`; in Parquet, without lines, its number from 1 on."""
+        """Return where a row is, for errors: `my.csv, line 7`, or for Parquet, its number from 1."""
         if self.file.suffix.lower() == SUFFIX:
             return line_location(self.file, row)
         if self.file.suffix.lower() not in DELIMITERS:
@@ -49,7 +49,7 @@ class TableFile:
         return column in self.table.column_names
 
     def check_chosen(self, setting: str, column: str | None, default: str) -> None:
-        """Raise ValueError for a column that was chosen and is not there; by default it need not be."""
+        """Raise ValueError if a chosen column is missing; the default column may be missing."""
         if column is not None and column != default and not self.has_column(column):
             instead = suggest_names(column, self.table.column_names)
             raise ValueError(f"dataset.{setting}={column}: {self.file} has no such column{instead}")
@@ -84,7 +84,7 @@ class TableFile:
         They may be given relative to `root` or absolute, as `file://` addresses, or with the separators of Windows.
 
         Raises:
-            ValueError: If a path lies outside `root`, is in two rows, or does not end as image files do.
+            ValueError: If a path lies outside `root`, is in two rows, or has no image extension.
             FileNotFoundError: If there is no such file.
         """
         paths = []
@@ -92,7 +92,7 @@ class TableFile:
             path = path_below(given, root)
             if path is None:
                 raise ValueError(
-                    f"{self.location(row)}: {given} is not below {root}; set dataset.root higher"
+                    f"{self.location(row)}: {given} is not below {root}; set dataset.root to a folder above it"
                 )
             if not (root / path).is_file():
                 raise FileNotFoundError(f"{self.location(row)}: there is no file {root / path}")
@@ -122,15 +122,15 @@ def path_below(given: str, root: Path) -> PurePosixPath | None:
 
 
 def read_table_file(file: Path, texts: Sequence[str], untrimmed: str | None = None) -> TableFile:
-    """Read a table whose columns get plain types; columns of bytes are left out, with a warning.
+    """Read a table and convert its columns to plain types; one that cannot be converted is left out with a warning.
 
     Args:
-        file: A file that ends in .csv, .tsv, .jsonl or .parquet.
+        file: A file whose name ends in .csv, .tsv, .jsonl or .parquet.
         texts: Columns that are read as texts, whatever their values look like.
         untrimmed: A column of texts whose surrounding blanks are kept, because a model reads them.
 
     Raises:
-        ValueError: If the file cannot be read; the message names the line where there is one.
+        ValueError: If the file cannot be read; the message names the line if there is one.
     """
     kind = file.suffix.lower()
     if kind not in (*DELIMITERS, SUFFIX, ".parquet"):

@@ -82,20 +82,20 @@ def _scanned(tar: Path, size: int, changed: int) -> dict[str, TarSample]:
 
 
 def _members(tar: Path, size: int) -> Iterator[tarfile.TarInfo]:
-    """Iterate over the regular files in a tar, each of which lies within the file; a compressed tar is refused."""
+    """Iterate over the regular files in a tar; raise ValueError if one does not end within it or it is compressed."""
     with _opened(tar) as archive:
         last = -1
         while (member := archive.next()) is not None:
-            if member.offset <= last:  # a crafted header leads back
+            if member.offset <= last:  # a crafted header may point back
                 raise ValueError(f"{member.name} stands before its predecessor")
             last = member.offset
-            archive.members = []  # type: ignore[attr-defined]  # it keeps all of them
+            archive.members = []  # type: ignore[attr-defined]  # tarfile keeps all of them
             if not member.isreg() or member.issparse():
                 continue
             if member.size < 0 or member.offset_data + member.size > size:
                 raise ValueError(f"{member.name} does not end before the file does; was it cut short?")
             yield member
-        # it takes a header that is damaged or cut for the end
+        # tarfile takes a damaged or truncated header for the end
         archive.fileobj.seek(archive.offset)
         if any(archive.fileobj.read(tarfile.BLOCKSIZE)):
             raise ValueError(

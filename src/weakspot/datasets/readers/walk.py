@@ -1,4 +1,4 @@
-"""Finds the files below a folder, each once, whatever links, loops and pipes there are."""
+"""Finds the files below a folder, each once, even if there are links, loops and pipes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def files_below(root: Path, endings: Sequence[str], follow_links: bool = False) 
 
     Args:
         root: The folder to search.
-        endings: In small letters, such as ".jpg".
+        endings: In lower case, such as ".jpg".
         follow_links: Whether to follow links that lead out of `root`.
 
     Raises:
@@ -37,13 +37,13 @@ def files_below(root: Path, endings: Sequence[str], follow_links: bool = False) 
     links: list[tuple[str, str]] = []
     waiting = [(top, "")]
     while waiting or links:
-        # links wait until no folder is left that has a path of its own
+        # links wait until every folder with a path of its own has been entered
         folder, inside = waiting.pop() if waiting else links.pop(0)
         if inside and not _is_new(folder, entered):
             continue
         for entry in _entries(folder):
             path, is_link = f"{inside}{entry.name}", entry.is_symlink()
-            # os.path takes a link to itself for nothing, where the entry would raise
+            # for a link to itself, os.path returns False, where the entry would raise
             is_folder = os.path.isdir(entry.path) if is_link else entry.is_dir()
             is_named = entry.name.lower().endswith(tuple(endings))
             if is_link and not (follow_links or _is_below(entry.path, top)):
@@ -55,13 +55,15 @@ def files_below(root: Path, endings: Sequence[str], follow_links: bool = False) 
                 (files if os.path.isfile(entry.path) else irregular).append(path)
     if outside:
         log.warning(
-            "%s: passed over %d links that lead out of it (%s); dataset.follow_links=true takes them in",
+            "%s: skipped %d links that lead out of it (%s); dataset.follow_links=true follows them",
             root,
             len(outside),
             _some(outside),
         )
     if irregular:
-        log.warning("%s: passed over %d that are no files (%s)", root, len(irregular), _some(irregular))
+        log.warning(
+            "%s: skipped %d entries that are not regular files (%s)", root, len(irregular), _some(irregular)
+        )
     return sorted(files)
 
 
