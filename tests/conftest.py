@@ -1,4 +1,4 @@
-"""What every test shares: checked shapes, and entry points run as a user runs them, in a folder of their own."""
+"""Shared by all tests: checks of annotated shapes, and entry points run as a user runs them in a temporary folder."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from jaxtyping import install_import_hook
 
 from shell import Shell
 
-# Workers inherit it: two of them on two cores, computing in two threads each that spin while they wait, take twice the
-# processor's time. Whoever says how many threads there are to be is heard.
+# Inherited by the workers: two of them on two cores with two threads each, which spin while they wait, take twice the
+# processor time. A number of threads that is already set is kept.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# annotated shapes are checked in every test; not where tests pass wrong ones on purpose, nor in compiled kernels
+# annotated shapes are checked in every test, except in modules to which tests pass wrong ones on purpose and in
+# compiled kernels
 install_import_hook(
     [
         "weakspot.predictions",
@@ -29,7 +30,7 @@ install_import_hook(
 
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # as behind `nohup` or `&`; what the tests start inherits that, and some of it is to hear Ctrl+C
+    # ignored behind `nohup` or `&`: processes that tests start inherit this, and some of them must receive Ctrl+C
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -1,4 +1,4 @@
-"""The explorer's pages for everyone: nothing that axe-core finds, and no scrolling sideways on a phone."""
+"""Accessibility of the explorer's pages: no axe-core violations, and no horizontal scrolling on a phone."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_every_page_is_accessible(outputs, scheme, width):
         "/nowhere": "That is not possible",
     }
     with serving(outputs) as server, chromium() as browser:
-        # axe is a script of its own, which the policy of the pages would not admit
+        # axe is a separate script, which the pages' content security policy would block
         context = browser.new_context(
             bypass_csp=True, color_scheme=scheme, viewport={"width": width, "height": 900}
         )
@@ -58,7 +58,7 @@ def test_every_page_is_accessible(outputs, scheme, width):
             assert words in tab.locator("body").inner_text()
             tab.evaluate("for (const details of document.querySelectorAll('details')) details.open = true")
             found = Axe().run(tab).response
-            assert len(found["passes"]) > 10  # it looked
+            assert len(found["passes"]) > 10  # axe did run its checks
             assert [(one["id"], one["nodes"][0]["html"][:200]) for one in found["violations"]] == []
             wider = tab.evaluate(
                 "document.documentElement.scrollWidth - document.documentElement.clientWidth"

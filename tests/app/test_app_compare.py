@@ -1,4 +1,4 @@
-"""Two runs side by side in the explorer: the comparison that the command line makes."""
+"""Two runs compared in the explorer, with the same result as on the command line."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def compared(server, before, after, origin=None):
 
 
 @needs_chromium
-def test_two_runs_are_compared_as_the_command_line_compares_them(server, outputs):
+def test_two_runs_are_compared_as_on_the_command_line(server, outputs):
     known = digests(outputs)
     with opened(server) as tab:
         follow(tab, tab.get_by_role("link", name="Compare", exact=True))
@@ -98,7 +98,7 @@ def test_two_checkpoints_of_one_model_are_compared_by_ticking_them_in_the_list(t
         assert "epoch_1.pt" in tab.get_by_label("Before").evaluate(chosen)
         assert "epoch_9.pt" in tab.get_by_label("After").evaluate(chosen)
         follow(tab, tab.get_by_role("button", name="Compare"))
-        assert tab.evaluate("self.origin") == "null"  # the page that was made
+        assert tab.evaluate("self.origin") == "null"  # the comparison's page
     (made,) = (run for run in RunIndex([tmp_path]).all() if run.is_comparison)
     found = {
         (one.status, "snow" in one.name or "fog" in one.name) for one in Comparison.load(made.folder).slices
@@ -106,7 +106,7 @@ def test_two_checkpoints_of_one_model_are_compared_by_ticking_them_in_the_list(t
     assert {("fixed", True), ("persisting", True)} <= found
 
 
-def test_the_form_offers_what_was_ticked_or_the_run_before(server, outputs):
+def test_the_form_preselects_the_ticked_runs_or_the_run_before(server, outputs):
     known = digests(outputs)
     for query, before, after in (
         ("", "old", "new"),
@@ -124,7 +124,7 @@ def test_the_form_offers_what_was_ticked_or_the_run_before(server, outputs):
         assert "tick two runs" in read(text)
 
 
-def test_runs_in_two_embeddings_are_told_apart(tmp_path):
+def test_runs_in_two_embeddings_are_distinguished(tmp_path):
     p = predictions([0, 1], "net", checkpoint="epoch_9.pt")
     discover(Scan(n_slices=1), p, tmp_path / "runs" / "last")
     with serving(tmp_path / "runs") as server:
@@ -139,8 +139,8 @@ def test_runs_in_two_embeddings_are_told_apart(tmp_path):
     assert form.count("· net · epoch_9.pt") == 2
 
 
-def test_the_slices_of_a_method_that_is_not_known_here_are_called_as_in_their_reports(tmp_path):
-    """The explorer imports no plug-in."""
+def test_slices_of_an_unknown_method_are_named_as_in_their_reports(tmp_path):
+    """The explorer does not import plug-ins."""
     extending_page.write_files(tmp_path)
     p, shell = example_predictions(400), Shell(tmp_path)
     np.savez(tmp_path / "p.npz", embeddings=p.embeddings, labels=p.labels, outputs=p.outputs)
@@ -155,7 +155,7 @@ def test_the_slices_of_a_method_that_is_not_known_here_are_called_as_in_their_re
     assert "Slice 1" not in page
 
 
-def test_what_cannot_be_compared_is_said(server, outputs):
+def test_invalid_comparisons_are_refused_with_a_reason(server, outputs):
     known = digests(outputs)
     for before, after, reason in (
         (known["old"], known["old"], "Both are the same run"),
@@ -169,7 +169,7 @@ def test_what_cannot_be_compared_is_said(server, outputs):
     assert compared(server, known["old"], known["new"], "http://elsewhere.example")[0] == 403
 
 
-def test_a_run_that_was_opened_is_found_again_and_gone_when_it_is_gone(outputs, tmp_path):
+def test_an_opened_run_is_found_again_unless_its_report_is_gone(outputs, tmp_path):
     shelf = RunIndex([outputs])
     digest = digests(outputs)["old"]
     first = shelf.find(digest)
@@ -183,8 +183,8 @@ def test_a_run_that_was_opened_is_found_again_and_gone_when_it_is_gone(outputs, 
     assert shelf.find(digest).folder == first.folder
 
 
-def test_a_run_with_the_slices_of_another_says_what_does_not_fit(outputs, tmp_path):
-    """Both runs have as many slices of the same examples; they differ in members alone."""
+def test_a_run_with_the_slices_of_another_is_refused_with_a_reason(outputs, tmp_path):
+    """Both runs have the same number of slices of the same examples; only the members differ."""
     shutil.copytree(outputs / "discover", tmp_path, dirs_exist_ok=True)
     shutil.rmtree(tmp_path / "old" / "slices")
     shutil.copytree(tmp_path / "new" / "slices", tmp_path / "old" / "slices")

@@ -1,4 +1,4 @@
-"""Runs that were given their predictions in the explorer: their file's images and texts, and nothing else's."""
+"""Runs on given predictions in the explorer: they show the images and texts of their own file only."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def columns(**more):
 
 
 def run_of(folder, table):
-    """The run of `discover.py predictions=…` on a table, all of it below one folder."""
+    """A run of `discover.py predictions=…` on a table, with all files below one folder."""
     folder.mkdir(exist_ok=True)
     pq.write_table(pa.table(table), folder / "mine.parquet")
     shell = Shell(folder)
@@ -66,14 +66,14 @@ def image_in(server, path):
 
 @pytest.fixture
 def at(tmp_path, monkeypatch):
-    """The folder in which the person works who ran discover.py there and starts browse.py now."""
+    """The user's working folder, in which discover.py was run and browse.py is started."""
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
     return folder
 
 
-def test_what_is_neither_image_nor_text_is_listed_by_its_attributes(at):
+def test_examples_without_images_and_texts_are_listed_by_their_attributes(at):
     run = run_of(at, columns(camera=["front", "rear", None] * (N // 3), hour=list(range(N))))
     with serving(at) as server:
         page = read(asked(server, f"/run/{run.digest}?rows=all&search=row%207")[2])
@@ -82,7 +82,7 @@ def test_what_is_neither_image_nor_text_is_listed_by_its_attributes(at):
     assert re.search(r" row 71 \S+ \S+ \S+ hour: 71 ", page)
 
 
-def test_a_page_of_empty_texts_is_one_of_texts(at):
+def test_a_page_of_empty_texts_still_has_a_text_column(at):
     run = run_of(at, columns(text=[None if i < N - 1 else "late" for i in range(N)], hour=list(range(N))))
     with serving(at) as server:
         page = read(asked(server, f"/run/{run.digest}?rows=all&search=row%207")[2])
@@ -90,7 +90,7 @@ def test_a_page_of_empty_texts_is_one_of_texts(at):
     assert "hour: 7" not in page
 
 
-def test_its_images_are_shown_with_their_boxes_and_grad_cam_is_not(at):
+def test_images_are_shown_with_their_boxes_and_grad_cam_is_refused(at):
     Image.new("RGB", (80, 40), "red").save(at / "a.png")
     boxes = [[5, 5, 10, 20] if i == 3 else None for i in range(N)]
     run = run_of(at, columns(image=["a.png"] * N, box=pa.array(boxes, pa.list_(pa.float64()))))
@@ -108,7 +108,7 @@ def test_its_images_are_shown_with_their_boxes_and_grad_cam_is_not(at):
         assert (status, "no model to compute Grad-CAM with" in refusal) == (400, True)
 
 
-def test_a_run_that_left_examples_out_shows_the_images_of_its_own_and_so_does_a_selection_of_it(at):
+def test_a_run_that_left_examples_out_and_a_selection_of_it_show_the_right_images(at):
     images = []
     for row in range(N):
         Image.new("RGB", (4, 4), (row, 0, 0)).save(file := io.BytesIO(), "PNG")
@@ -129,7 +129,7 @@ def test_a_run_that_left_examples_out_shows_the_images_of_its_own_and_so_does_a_
                 assert image.getpixel((0, 0)) == (int(id.removeprefix("row ")), 0, 0)
 
 
-def test_its_texts_are_shown_and_searched(at):
+def test_texts_are_shown_and_searched(at):
     run = run_of(at, columns(text=[f"a <b>refund</b> {i}" if i < 3 else f"a day {i}" for i in range(N)]))
     with serving(at) as server:
         assert "a <b>refund</b> 1" in read(asked(server, f"/run/{run.digest}/example/1")[2])
@@ -138,7 +138,7 @@ def test_its_texts_are_shown_and_searched(at):
         assert found == {"row 0", "row 1", "row 2"}
 
 
-def test_images_elsewhere_are_read_below_the_folder_that_was_named_alone(at, tmp_path):
+def test_images_elsewhere_are_read_only_below_the_named_folder(at, tmp_path):
     elsewhere = tmp_path / "pictures"
     elsewhere.mkdir()
     Image.new("RGB", (80, 40), "red").save(elsewhere / "a.png")
@@ -160,7 +160,7 @@ def test_images_elsewhere_are_read_below_the_folder_that_was_named_alone(at, tmp
         assert "is not below" in read(asked(server, f"/run/{run.digest}")[2])
 
 
-def test_predictions_beside_the_folders_of_runs_are_read_where_the_explorer_was_started_and_nowhere_else(at):
+def test_predictions_beside_a_run_are_read_only_from_data_folders_and_the_working_directory(at):
     run = run_of(at, columns(text=["a day"] * N))
     with serving(at / "run") as server:
         status, _, text = asked(server, f"/run/{run.digest}")
@@ -177,7 +177,7 @@ def test_predictions_beside_the_folders_of_runs_are_read_where_the_explorer_was_
         thread.join(timeout=10)
 
 
-def test_a_selection_of_such_a_run_has_images_too(at):
+def test_a_selection_of_a_run_on_given_predictions_has_images(at):
     Image.new("RGB", (80, 40), "red").save(at / "a.png")
     run = run_of(at, columns(image=["a.png"] * N, colour=["red" if i % 2 else "blue" for i in range(N)]))
     with serving(at) as server:

@@ -60,7 +60,7 @@ def test_a_run_over_other_examples_shows_them_all(tmp_path):
         assert 'id="found">0 examples' in asked(server, f"/run/{over.digest}?rows=searched")[2]
 
 
-def test_a_tree_alone_is_offered_for_what_there_is_of_it(tmp_path):
+def test_a_tree_alone_offers_only_its_report_and_tree(tmp_path):
     report_tree(udis_tree.read(FIXTURES / "seed_tree_bed.json"), tmp_path / "run")
     (run,) = RunIndex([tmp_path]).all()
     with serving(tmp_path) as server:
@@ -73,13 +73,13 @@ def test_a_tree_alone_is_offered_for_what_there_is_of_it(tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_run_of_every_task_has_its_examples(kind, tmp_path):
+def test_a_run_of_every_task_lists_its_examples(kind, tmp_path):
     p, run = explored(tmp_path, KINDS[kind])
     with serving(tmp_path) as server:
         for path in ("", "?rows=all&in=slice-1", "/example/0", "/example/499"):
             status, _, text = asked(server, f"/run/{run.digest}{path}")
             assert status == 200
-            read(text)  # every element that is opened is closed
+            read(text)  # fails if an element is not closed
         for name in p.classes():
             for side, values in (("label", p.labels), ("prediction", p.predictions)):
                 c = p.classes().index(name)
@@ -94,7 +94,7 @@ def test_a_run_of_every_task_has_its_examples(kind, tmp_path):
 
 
 class Written(Dataset):
-    """Texts, or records, of which it can be told which are searched for."""
+    """Texts or records; every other text contains the word that is searched for."""
 
     texts = tuple(f"a <b>lovely</b> day {i}" if i % 2 else f"a refund {i}" for i in range(500))
 
@@ -103,9 +103,8 @@ class Written(Dataset):
         self.record = record
         self.task = Classification(("cat", "dog"))
         self.targets = np.zeros(500, dtype=np.int64)
-        self.examples = pa.table(
-            {"id": [str(i) for i in range(499, -1, -1)]}
-        )  # in another order than predictions
+        # in a different order than the predictions
+        self.examples = pa.table({"id": [str(i) for i in range(499, -1, -1)]})
         self.texts = None if record else Written.texts
 
     def input(self, row):
@@ -119,7 +118,7 @@ class Written(Dataset):
 
 
 @pytest.mark.parametrize("record", [False, True])
-def test_texts_are_shown_and_searched_where_they_stand(record, tmp_path):
+def test_texts_and_records_are_matched_to_examples_by_id(record, tmp_path):
     _, run = explored(tmp_path, classes)
     builders = ComponentBuilders(lambda split: Written(split, record), lambda task: None)
     with serving(tmp_path, previews_of=lambda loaded, runs: RunComponents(loaded, builders, runs)) as server:
@@ -137,7 +136,7 @@ def test_texts_are_shown_and_searched_where_they_stand(record, tmp_path):
 
 
 class Changed(Written):
-    """The same, of which the last hundred are gone since, or the first picture."""
+    """The same dataset later: the last hundred examples are gone, or no preview can be read."""
 
     def __init__(self, split, pictured=False):
         super().__init__(split)
@@ -151,7 +150,7 @@ class Changed(Written):
 
 
 @pytest.mark.parametrize("pictured", [False, True])
-def test_a_run_whose_data_have_changed_is_shown_without_what_is_gone(pictured, tmp_path):
+def test_a_run_whose_data_have_changed_is_shown_without_the_missing_parts(pictured, tmp_path):
     _, run = explored(tmp_path, classes)
     builders = ComponentBuilders(lambda split: Changed(split, pictured), lambda task: None)
     with serving(tmp_path, previews_of=lambda loaded, runs: RunComponents(loaded, builders, runs)) as server:
@@ -165,7 +164,7 @@ def test_a_run_whose_data_have_changed_is_shown_without_what_is_gone(pictured, t
         assert len(found.splitlines()) == 1 + (0 if pictured else 200)
 
 
-def test_predictions_are_found_in_any_folder_that_the_server_was_given(tmp_path):
+def test_predictions_are_found_in_any_folder_given_to_the_server(tmp_path):
     p, run = explored(tmp_path, classes)
     (tmp_path / "predictions").rename(tmp_path / "elsewhere")
     with pytest.raises(FileNotFoundError, match="name their folder too"):
@@ -178,7 +177,7 @@ def test_predictions_are_found_in_any_folder_that_the_server_was_given(tmp_path)
         assert np.all(np.diff(np.asarray(weights)[rows]) <= 0)
 
 
-def test_arrays_that_belong_to_a_table_are_read_inside_the_folders_alone(tmp_path):
+def test_arrays_that_belong_to_a_table_are_read_only_inside_the_folders(tmp_path):
     secret, inside = tmp_path / "secret.safetensors", tmp_path / "inside"
     secret.touch()
     inside.mkdir()

@@ -1,4 +1,4 @@
-"""A lasso on the map of a run in the explorer: its members, and the slice that is tested on what was held out."""
+"""The lasso on a run's map in the explorer: its members, and the slice of them, tested on the held-out set."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def server(outputs):
 
 
 def around(at, margin=1500):
-    """A lasso around some points: the corners of a rectangle."""
+    """A rectangular lasso around some points."""
     (left, low), (right, high) = at.min(axis=0) - margin, at.max(axis=0) + margin
     return Lasso(tuple((int(x), int(y)) for x, y in ((left, low), (right, low), (right, high), (left, high))))
 
@@ -56,7 +56,7 @@ def ids(server, record, **query):
     return {row["id"] for row in csv.DictReader(io.StringIO(text))}
 
 
-def test_what_lies_in_a_lasso_is_what_lies_in_the_polygon():
+def test_a_lasso_contains_the_points_of_its_polygon():
     rng = np.random.default_rng(0)
     at = rng.uniform(0, 1000, (5000, 2))
     turns = np.sort(rng.uniform(0, 2 * np.pi, 60))
@@ -83,7 +83,7 @@ def test_what_lies_in_a_lasso_is_what_lies_in_the_polygon():
         ";".join(["1,2"] * (MAX_CORNERS + 1)),
     ],
 )
-def test_what_is_no_lasso_is_refused(server, record, text):
+def test_invalid_lassos_are_refused(server, record, text):
     status, _, page = asked(server, f"/run/{record.run.digest}?{urlencode({'lasso': text})}")
     assert status == 400
     assert "is not a part of a map" in read(page)
@@ -100,7 +100,7 @@ def test_members_of_a_lasso_are_listed_and_filtered(server, record):
     assert ids(server, record, lasso=lasso, rows="all", label="cat") == set(p.ids[inside & cats])
 
 
-def test_those_held_out_are_not_drawn(server, record):
+def test_held_out_examples_are_drawn_only_on_request(server, record):
     page = asked(server, f"/run/{record.run.digest}?map=shown")[2]
     assert set(in_page(page)["ids"]) == set(record.predictions.ids[record.searched])
     assert "Those held out are not" in read(page)
@@ -109,7 +109,7 @@ def test_those_held_out_are_not_drawn(server, record):
     assert 'id="points"' not in asked(server, f"/run/{record.run.digest}")[2]
 
 
-def test_a_map_of_other_examples_is_none(record):
+def test_a_map_of_other_examples_is_ignored(record):
     table = record.findings.map
     rows = (-np.arange(600), np.arange(600) + 1, np.zeros(600, dtype=int))
     others = [table.set_column(0, "row", pa.array(one)) for one in rows]
@@ -131,7 +131,7 @@ def test_a_map_of_other_examples_is_none(record):
 
 @needs_chromium
 @pytest.mark.slow
-def test_a_lasso_becomes_a_slice_that_is_tested_on_what_was_held_out(server, outputs, record):
+def test_a_lasso_becomes_a_slice_that_is_tested_on_the_held_out_set(server, outputs, record):
     with opened(server, viewport={"width": 1200, "height": 900}) as tab:
         tab.goto(f"http://localhost:{server.port}/run/{record.run.digest}")
         follow(tab, tab.get_by_role("link", name="Choose on the map"))

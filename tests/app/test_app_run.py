@@ -1,4 +1,4 @@
-"""A run in the explorer: its examples by filter, Grad-CAM on demand, a new slice tested on what was held out."""
+"""A run in the explorer: its examples by filter, Grad-CAM on demand, a new slice tested on the held-out set."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ from weakspot.pipeline.run_outputs import RunOutputs
 
 @pytest.fixture(scope="module")
 def outputs(digits, tmp_path_factory):
-    """The folder of a run of UDIS on a model that is trained for one epoch."""
+    """The output folder of a UDIS run on a model trained for one epoch."""
     shell = Shell(tmp_path_factory.mktemp("explored"))
-    # without the runs that other tests of this process have made there
+    # leave out the runs that other tests of this process made there
     no_runs = shutil.ignore_patterns("discover")
     shutil.copytree(digits.folder / "outputs", shell.folder / "outputs", ignore=no_runs)
     shell("discover", "method=udis", "logger=none", "training.epochs=1", "cam=none")
@@ -78,7 +78,7 @@ def picture(server, path):
     return Image.open(io.BytesIO(content))
 
 
-def test_filters_find_what_they_say(server, run, record):
+def test_filters_find_the_matching_examples(server, run, record):
     p, a = record.predictions, record.attributes
     values = {name: np.array(a[name].to_pylist()) for name in a.column_names}
     correct, labels = np.asarray(p.correct), np.array([record.label(row) for row in range(len(p))])
@@ -110,7 +110,7 @@ def test_filters_find_what_they_say(server, run, record):
         assert int(count[1].replace("\u202f", "")) == mask.sum()
 
 
-def test_members_of_every_node_slice_and_finding_are_found(server, run, record):
+def test_members_of_nodes_and_slices_are_found(server, run, record):
     for node in list(record.tree.root.walk())[::5]:
         members = {row for leaf in node.leaves() for row in leaf.members}
         assert set(ids(server, run, f"in=node-{node.id}&rows=all")) == {
@@ -135,14 +135,14 @@ def test_members_of_every_node_slice_and_finding_are_found(server, run, record):
         ("from=-1", "is not a whole number"),
     ],
 )
-def test_what_cannot_be_asked_is_said(server, run, query, reason):
+def test_invalid_queries_are_refused_with_a_reason(server, run, query, reason):
     status, _, text = asked(server, f"/run/{run.digest}?{query}")
     assert status == 400
     assert reason in read(text)
     assert "<script>" not in text
 
 
-def test_grad_cam_of_the_models_own_layer_is_the_reports(server, outputs, run, record):
+def test_grad_cam_of_the_models_own_layer_is_the_same_as_in_the_report(server, outputs, run, record):
     builders = component_builders(run.folder)
     data = builders.dataset("test")
     model = builders.model(data.task)
@@ -153,13 +153,13 @@ def test_grad_cam_of_the_models_own_layer_is_the_reports(server, outputs, run, r
         assert np.array_equal(np.asarray(found), np.asarray(Image.open(io.BytesIO(encode_webp(expected)))))
 
 
-def test_attributes_of_images_are_not_looked_up_for_a_page_that_shows_none(server, run, monkeypatch):
+def test_attributes_of_images_are_not_looked_up_for_a_page_without_them(server, run, monkeypatch):
     monkeypatch.delattr(LoadedRun, "attributes_of")
     status, _, text = asked(server, f"/run/{run.digest}")
     assert (status, "/image/" in text) == (200, True)
 
 
-def test_an_image_is_the_datasets(server, run):
+def test_an_image_is_the_datasets_preview(server, run):
     shown = component_builders(run.folder).dataset("test").preview(7)
     found = picture(server, f"/run/{run.digest}/image/7?side=512")
     assert np.array_equal(np.asarray(found), np.asarray(Image.open(io.BytesIO(encode_webp(shown)))))
@@ -178,13 +178,13 @@ def test_an_image_is_the_datasets(server, run):
         ("image/-1", 404),
     ],
 )
-def test_what_a_run_has_not_is_refused(server, run, path, status):
+def test_unknown_layers_classes_and_examples_are_refused(server, run, path, status):
     assert asked(server, f"/run/{run.digest}/{path}")[0] == status
 
 
 @needs_chromium
 @pytest.mark.slow
-def test_from_the_list_to_the_evidence_for_a_class_in_any_layer(server):
+def test_an_example_from_the_list_is_explained_for_a_class_in_any_layer(server):
     with opened(server) as tab:
         follow(tab, tab.get_by_role("link", name="explore").first)
         tab.get_by_label("Attribute").select_option("colour")
@@ -216,7 +216,7 @@ def test_from_the_list_to_the_evidence_for_a_class_in_any_layer(server):
 
 @needs_chromium
 @pytest.mark.slow
-def test_a_selection_becomes_a_slice_that_is_tested_on_what_was_held_out(server, outputs, run, record):
+def test_a_selection_becomes_a_slice_that_is_tested_on_the_held_out_set(server, outputs, run, record):
     with opened(server) as tab:
         tab.goto(f"http://localhost:{server.port}/run/{run.digest}")
         tab.get_by_label("Attribute").select_option("group")
@@ -245,7 +245,7 @@ def test_a_selection_becomes_a_slice_that_is_tested_on_what_was_held_out(server,
     picture(server, f"/run/{made.digest}/image/7")
 
 
-def test_the_levels_of_all_selections_add_up_to_one_tests():
+def test_the_levels_of_all_selections_add_up_to_the_level_of_one_test():
     levels = [SelectionTest(number).level for number in range(1, 5000)]
     assert sum(levels) < LEVEL
     assert sum(levels) == pytest.approx(LEVEL, rel=1e-3)
@@ -255,7 +255,7 @@ def test_the_levels_of_all_selections_add_up_to_one_tests():
     "fields",
     [{}, {"outcome": "wrong"}, {"where": "colour=red", "prediction": "<5"}, {"in": "slice-1", "label": "<5"}],
 )
-def test_no_slice_is_tested_that_is_made_of_what_the_model_does(server, run, outputs, fields):
+def test_a_slice_defined_by_what_the_model_does_is_not_tested(server, run, outputs, fields):
     before = len(RunIndex([outputs]).all())
     status, _, text = form(server, run, **fields)
     assert status == 400
@@ -271,7 +271,7 @@ def form(server, run, **fields):
     return asked(server, f"/run/{run.digest}/slices", method="POST", body=urlencode(fields), **headers)
 
 
-def test_a_selection_of_nothing_or_of_all_is_refused_and_a_file_is_not_taken(server, run):
+def test_a_selection_of_no_or_all_examples_is_refused_and_so_is_a_file(server, run):
     for search, words in (("nobody", "none of the examples"), ("digit", "all of the examples")):
         status, _, text = form(server, run, search=search)
         assert status == 400
@@ -279,12 +279,12 @@ def test_a_selection_of_nothing_or_of_all_is_refused_and_a_file_is_not_taken(ser
     assert posted(server, f"/run/{run.digest}/slices", b"x", search="1")[0] == 400
 
 
-def test_another_origin_makes_no_slice(server, run):
+def test_a_request_from_another_origin_makes_no_slice(server, run):
     headers = {"Origin": "null", "Content-Type": "application/x-www-form-urlencoded"}
     assert asked(server, f"/run/{run.digest}/slices", method="POST", body="label=%3C5", **headers)[0] == 403
 
 
-# What somebody else may have put among the runs
+# Runs that somebody else may have put into the folder
 
 
 @pytest.fixture
@@ -312,7 +312,7 @@ CONFIGURATIONS = {
 
 
 @pytest.mark.parametrize("kind", CONFIGURATIONS)
-def test_a_configuration_that_calls_what_is_not_ours_is_not_built(copied, tmp_path, kind):
+def test_a_configuration_that_calls_foreign_code_is_not_built(copied, tmp_path, kind):
     from omegaconf import OmegaConf
 
     changed, reason = CONFIGURATIONS[kind]
@@ -322,7 +322,7 @@ def test_a_configuration_that_calls_what_is_not_ours_is_not_built(copied, tmp_pa
     told = json.loads(json.dumps(changed).replace("MARK", str(mark)))
     merged = {key: (before[key] | value if value else value) for key, value in told.items()}
     OmegaConf.save(OmegaConf.create(before | merged), file)
-    # of a model that is not built there are images all the same
+    # images are shown even if the model is not built
     page, shown, explained = ("/example/7", 200, 400) if "model" in changed else ("", 404, 404)
     with serving(tmp_path / "outputs") as server:
         status, _, text = asked(server, f"/run/{copied.digest}{page}")
@@ -344,7 +344,7 @@ def test_a_configuration_behind_a_link_is_not_read(copied, tmp_path):
 
 
 def test_weights_and_predictions_outside_the_folders_are_not_read(copied, tmp_path):
-    with serving(copied.folder.parents[1]) as server:  # outputs/discover alone
+    with serving(copied.folder.parents[1]) as server:  # outputs/discover only
         (run,) = RunIndex([copied.folder.parents[1]]).all()
         status, _, text = asked(server, f"/run/{run.digest}")
         assert status == 400
@@ -363,7 +363,7 @@ def test_weights_and_predictions_outside_the_folders_are_not_read(copied, tmp_pa
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory):
-    """A run over predictions of someone's own, with hostile names, and no data."""
+    """A run on given predictions with hostile names and without a dataset."""
     folder = tmp_path_factory.mktemp("given")
     rng = np.random.default_rng(0)
     x, apart = rng.normal(size=(300, 3)), rng.random(300) < 0.2
@@ -387,7 +387,7 @@ def given(tmp_path_factory):
     return folder
 
 
-def test_a_run_without_data_is_a_table_and_everything_is_escaped(given):
+def test_a_run_without_data_is_shown_as_a_table_with_everything_escaped(given):
     (run,) = RunIndex([given]).all()
     with serving(given) as server:
         for path in ("", "/example/7", "?" + urlencode({"where": "<b>=x=<i>"}), "?search=%3Cscript"):
@@ -401,13 +401,13 @@ def test_a_run_without_data_is_a_table_and_everything_is_escaped(given):
         assert len(found) == 300 - len(ids(server, run, "rows=all&" + urlencode({"where": "<b>=x==1+1"})))
 
 
-def test_a_condition_is_written_as_it_is_read():
+def test_a_condition_is_written_as_text_and_described():
     assert str(AttributeCondition("age", ">=", "3")) == "age>=3"
     assert AttributeCondition("age", "<", "3").description == "age below 3"
 
 
 def at_once(job, times=8):
-    """What some threads get that do the same at once; they change over as often as they can."""
+    """Run a job in several threads that switch as often as possible, and return their results."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
@@ -417,7 +417,7 @@ def at_once(job, times=8):
         sys.setswitchinterval(interval)
 
 
-def test_the_list_is_read_by_many_at_once_while_runs_come(tmp_path):
+def test_the_list_is_read_by_many_threads_while_runs_are_added(tmp_path):
     runs = RunIndex([tmp_path])
 
     def job(turn):
@@ -431,7 +431,7 @@ def test_the_list_is_read_by_many_at_once_while_runs_come(tmp_path):
     assert runs.all() == []
 
 
-def test_a_run_that_is_deleted_while_runs_are_listed_is_no_matter(tmp_path):
+def test_a_run_may_be_deleted_while_runs_are_listed(tmp_path):
     runs = RunIndex([tmp_path])
 
     def job(turn):
@@ -448,7 +448,7 @@ def test_a_run_that_is_deleted_while_runs_are_listed_is_no_matter(tmp_path):
     assert runs.all() == []
 
 
-def test_data_and_model_are_built_once_however_many_ask(record, outputs, run):
+def test_dataset_and_model_are_built_once_for_all_threads(record, outputs, run):
     builders, built = component_builders(run.folder), []
 
     def dataset(split):

@@ -1,4 +1,4 @@
-"""Examples ticked in the explorer become a slice: what lies where they lie, tested on what was held out."""
+"""Examples ticked in the explorer become a slice of similar examples, tested on the held-out set."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def labelled(record, label):
     return np.array([record.label(row) == label for row in range(len(record))])
 
 
-def test_what_is_like_the_ticked_lies_where_they_lie(record):
+def test_similar_examples_come_from_the_group_of_the_ticked_ones(record):
     for label in (None, "cat"):
         inside = where(record, "snow", label)
         ticked = np.flatnonzero(inside & record.searched)[:12]
@@ -49,7 +49,7 @@ def test_what_is_like_the_ticked_lies_where_they_lie(record):
         assert weights[~inside].mean() < 0.05
 
 
-def test_neither_what_the_model_says_nor_whether_it_is_right_is_asked(record):
+def test_similarity_does_not_depend_on_predictions_or_errors(record):
     ticked = np.flatnonzero(where(record, "fog") & record.searched)[:8].tolist()
     p = record.predictions
     other = replace(p, predictions=1 - p.predictions, correct=~p.correct, losses=p.losses[::-1])
@@ -57,7 +57,7 @@ def test_neither_what_the_model_says_nor_whether_it_is_right_is_asked(record):
     assert np.array_equal(similarity_weights(record, ticked), similarity_weights(changed, ticked))
 
 
-def test_what_cannot_be_ticked_is_said(record):
+def test_invalid_ticks_are_refused_with_a_reason(record):
     searched, held = np.flatnonzero(record.searched), np.flatnonzero(~record.searched)
     with pytest.raises(ValueError, match="at least 3"):
         similarity_weights(record, searched[:2].tolist())
@@ -89,7 +89,7 @@ def test_ticked_examples_become_a_slice_that_is_confirmed_or_not(outputs, record
             assert made.settings["selected"].endswith(" and 5 more")
 
 
-def test_rows_that_are_none_are_refused(outputs, record):
+def test_invalid_rows_are_refused(outputs, record):
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     with serving(outputs) as server:
         headers["Origin"] = f"http://localhost:{server.port}"
@@ -100,7 +100,7 @@ def test_rows_that_are_none_are_refused(outputs, record):
             assert "is not a whole number" in read(text) or "Tick at least 3" in read(text)
 
 
-def test_what_the_run_hid_describes_no_selection_either(outputs, tmp_path):
+def test_attributes_hidden_in_a_run_are_hidden_in_its_selections(outputs, tmp_path):
     discover(
         Scan(n_slices=1), Predictions.load(outputs / "predictions" / "net"), tmp_path, restating=("weather",)
     )

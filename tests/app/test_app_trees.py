@@ -1,4 +1,4 @@
-"""Cluster trees in the explorer: uploaded files of the published tool, and the runs at hand."""
+"""Cluster trees in the explorer: uploaded files of the published tool, and the trees of runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def empty(tmp_path_factory):
 
 
 @needs_chromium
-def test_the_published_bed_tree_is_uploaded_and_looked_through(empty):
+def test_the_published_bed_tree_is_uploaded_and_browsed(empty):
     with opened(empty) as tab:
         follow(tab, tab.get_by_role("link", name="Upload a tree"))
         tab.get_by_label("JSON file").set_input_files(BED)
@@ -40,7 +40,7 @@ def test_the_published_bed_tree_is_uploaded_and_looked_through(empty):
         assert sorted(rows.locator("th").all_inner_texts()) == ["331", "343", "346", "352"]
         assert rows.locator("td:nth-child(2)").all_inner_texts() == ["7", "7", "10", "42"]
         assert tab.locator("#outline .node").count() == 21
-        assert tab.locator("#outline .node.fails:visible").count() == 4  # what lies above them is unfolded
+        assert tab.locator("#outline .node.fails:visible").count() == 4  # the nodes above them are unfolded
 
         tab.get_by_label("Threshold").fill("0.4")
         follow(tab, tab.get_by_role("button", name="View clusters"))
@@ -54,7 +54,7 @@ def test_the_published_bed_tree_is_uploaded_and_looked_through(empty):
         assert (members.count(), tab.locator("#members li.wrong").count()) == (10, 7)
 
 
-def test_the_members_are_those_of_the_file(empty):
+def test_members_are_those_in_the_file(empty):
     published = json.loads(BED.read_text())
     _, headers, _ = posted(empty, "/trees", BED.read_bytes())
     for leaf in leaves_of(published):
@@ -66,7 +66,7 @@ def test_the_members_are_those_of_the_file(empty):
         assert told["Content-Disposition"].startswith("attachment")
 
 
-def test_the_single_label_variant_says_as_much(empty):
+def test_a_tree_of_the_single_label_variant_shows_the_same_facts(empty):
     u = UDIS().fit(single_label())
     published = export(u.slices_)
     status, headers, _ = posted(empty, "/trees", json.dumps(published).encode())
@@ -109,7 +109,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_a_hostile_tree_is_refused_in_a_sentence(empty, kind):
+def test_a_hostile_tree_is_refused_with_a_reason(empty, kind):
     content, reason = HOSTILE[kind]
     status, _, text = posted(empty, "/trees", content)
     assert status == 400
@@ -146,7 +146,7 @@ def test_a_hostile_file_name_is_shown_as_text_and_written_nowhere(empty, name):
 @pytest.mark.parametrize(
     "words", ["threshold=x", "threshold=nan", "threshold=-1", "accuracy=1e9", "threshold=0x1"]
 )
-def test_a_threshold_that_is_none_is_said(empty, words):
+def test_an_invalid_threshold_or_accuracy_is_refused(empty, words):
     address = posted(empty, "/trees", BED.read_bytes())[1]["Location"]
     for path in (address, "/clusters"):
         status, _, text = asked(empty, f"{path}?{words}")
@@ -154,7 +154,7 @@ def test_a_threshold_that_is_none_is_said(empty, words):
         assert "is not a number between 0 and 100" in text
 
 
-def test_a_tree_deeper_than_a_browser_draws_is_drawn_flat():
+def test_a_tree_too_deep_for_a_browser_is_drawn_flat():
     node, ids = ClusterNode(0, 2.0, 1.0, 0.5, members=(0,), clusters=(0,)), ["a", "b"]
     for number in range(1, 3000):
         leaf = ClusterNode(-number, 1.0, 0.0, 1.0, members=(1,))
@@ -173,7 +173,7 @@ def test_a_tree_deeper_than_a_browser_draws_is_drawn_flat():
 
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory):
-    """Two runs of UDIS, one of a category."""
+    """Two UDIS runs, one of them for a single category."""
     folder = tmp_path_factory.mktemp("audited")
     for name, category in (("all", None), ("one", 1)):
         p = single_label()
@@ -185,7 +185,7 @@ def audited(tmp_path_factory):
     return folder
 
 
-def test_clusters_of_all_runs_by_threshold_accuracy_and_category(audited):
+def test_clusters_of_all_runs_are_filtered_by_threshold_accuracy_and_category(audited):
     with serving(audited) as server:
 
         def found(words=""):
@@ -204,7 +204,7 @@ def test_clusters_of_all_runs_by_threshold_accuracy_and_category(audited):
         assert found("dataset=another") == (0, 0)
 
 
-def test_a_tree_behind_a_link_out_of_its_run_is_not_read(audited, tmp_path):
+def test_a_tree_linked_from_outside_its_run_is_not_read(audited, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     (audited / "all").rename(elsewhere)
     try:

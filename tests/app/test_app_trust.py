@@ -1,4 +1,4 @@
-"""Runs of a person's own dataset and network in the explorer: built where their modules are trusted, and only there."""
+"""Runs of a user's own dataset and network in the explorer: built only if their modules are trusted."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def run(shell):
 
 @pytest.fixture
 def at_home(shell, monkeypatch):
-    """This process as one that was started in the person's folder; it has imported nothing of theirs."""
+    """This process, as if started in the user's folder and without any of the user's modules imported."""
     monkeypatch.chdir(shell.folder)
     monkeypatch.syspath_prepend(str(shell.folder))
     monkeypatch.delitem(sys.modules, "mine", raising=False)
@@ -120,7 +120,7 @@ def seen(image):
     return np.asarray(Image.open(io.BytesIO(encode_webp(image))))
 
 
-def test_images_and_grad_cam_are_of_the_trusted_dataset_and_network(at_home, run):
+def test_images_and_grad_cam_come_from_the_trusted_dataset_and_network(at_home, run):
     with serving(at_home, previews_of=partial(run_previews, trust=("mine",))) as server:
         assert 'class="gallery"' in asked(server, f"/run/{run.digest}")[2]
         text = asked(server, f"/run/{run.digest}/example/7")[2]
@@ -137,7 +137,7 @@ def test_images_and_grad_cam_are_of_the_trusted_dataset_and_network(at_home, run
     assert np.array_equal(cam, seen(expected))
 
 
-def test_nothing_is_imported_that_is_not_trusted(at_home, run):
+def test_untrusted_modules_are_not_imported(at_home, run):
     for trust in ((), ("min",), ("mine.deeper",), ("conf",)):
         with serving(at_home, previews_of=partial(run_previews, trust=trust)) as server:
             status, _, text = asked(server, f"/run/{run.digest}")
@@ -165,9 +165,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_only_datasets_and_networks_that_are_written_in_a_trusted_module_are_called(
-    at_home, run, tmp_path, kind
-):
+def test_only_datasets_and_networks_defined_in_a_trusted_module_are_called(at_home, run, tmp_path, kind):
     key, changed = HOSTILE[kind]
     config = OmegaConf.to_container(OmegaConf.load(run.folder / "config.yaml"))
     config[key] = changed if key == "dataset" else config[key] | changed
@@ -182,7 +180,7 @@ def test_only_datasets_and_networks_that_are_written_in_a_trusted_module_are_cal
     assert not (at_home.parent / "owned").exists()
 
 
-def test_a_configuration_that_repeats_itself_is_not_unfolded(tmp_path):
+def test_a_configuration_that_would_expand_too_far_is_refused(tmp_path):
     file = tmp_path / "config.yaml"
     lines = ["a0: &a0 [x, x]", *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 10))]
     for text in (
@@ -190,7 +188,7 @@ def test_a_configuration_that_repeats_itself_is_not_unfolded(tmp_path):
         "{" + ", ".join(line.replace("a", '"a', 1).replace(": ", '":', 1) for line in lines) + "}",
         "dataset: [" + "1, " * 100_000 + "1]",
     ):
-        file.write_text(text)  # unfolded, it would fill the memory, or take minutes
+        file.write_text(text)  # expanded, it would fill the memory or take minutes
         with pytest.raises(ValueError, match=r"config\.yaml cannot be read"):
             component_builders(tmp_path)
     file.write_text("model: {}\ndataset: {_target_: weakspot.no.One, root: 'R & D, a=1&b=2'}\n")
@@ -198,7 +196,7 @@ def test_a_configuration_that_repeats_itself_is_not_unfolded(tmp_path):
         component_builders(tmp_path)
 
 
-def test_a_trusted_module_is_ones_own():
+def test_only_modules_of_ones_own_can_be_trusted():
     check_trusted_modules(["mine", "my_package.nets", "über"])
     for module, reason in (
         ("os", "comes with Python"),
@@ -212,10 +210,10 @@ def test_a_trusted_module_is_ones_own():
             check_trusted_modules([module])
 
 
-# Data that have moved
+# Data that were moved
 
 
-def test_data_are_read_where_they_lie_now(run, tmp_path):
+def test_moved_data_are_read_from_the_new_root(run, tmp_path):
     config = OmegaConf.to_container(OmegaConf.load(run.folder / "config.yaml"))
     place = tmp_path / "run"
     place.mkdir()

@@ -1,4 +1,4 @@
-"""Models uploaded to the explorer: hostile files are refused, a good one is audited by the ordinary command."""
+"""Models uploaded to the explorer: hostile files are refused, and valid ones are audited by the ordinary command."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Evil:
 
 
 def packed(content):
-    """The same archive, its files packed."""
+    """The same archive with its files compressed."""
     buffer = io.BytesIO()
     with (
         zipfile.ZipFile(io.BytesIO(content)) as old,
@@ -73,7 +73,7 @@ def packed(content):
 
 
 def overlapping(content):
-    """The same archive, whose directory names one file a thousand times."""
+    """The same archive with a directory that lists one file a thousand times."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         largest = max(archive.infolist(), key=lambda entry: entry.file_size)
         start = archive.start_dir
@@ -114,7 +114,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_a_hostile_file_is_refused_in_a_sentence_and_leaves_nothing(server, home, tmp_path, kind):
+def test_a_hostile_file_is_refused_with_a_reason_and_leaves_nothing(server, home, tmp_path, kind):
     make, reason = HOSTILE[kind]
     mark = tmp_path / "owned"
     began = time.monotonic()
@@ -139,14 +139,14 @@ def test_a_hostile_file_is_refused_in_a_sentence_and_leaves_nothing(server, home
         {"dataset": "digits"},
     ],
 )
-def test_only_words_that_can_be_chosen_are_taken(server, home, words):
+def test_only_the_offered_choices_are_accepted(server, home, words):
     status, _, text = posted(server, "/models", saved(weights()), **words)
     assert status == 400
     assert "cannot be chosen here" in read(text)
     assert list((home / "uploads").glob("*")) == []
 
 
-def test_weights_that_announce_too_much_are_refused_before_they_come(server):
+def test_weights_that_announce_too_large_a_size_are_refused_before_the_upload(server):
     headers = {"Origin": f"http://localhost:{server.port}", "Content-Length": str(5 << 30)}
     status, _, text = asked(server, "/models", method="POST", body=b"", **headers)
     assert status == 413
@@ -167,7 +167,7 @@ def is_running(process):
         return False
 
 
-def test_one_audit_runs_at_a_time_and_what_it_started_ends_with_it(tmp_path):
+def test_one_audit_runs_at_a_time_and_its_child_processes_end_with_it(tmp_path):
     script = (
         "import pathlib, subprocess, sys, time\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
@@ -194,7 +194,7 @@ def test_one_audit_runs_at_a_time_and_what_it_started_ends_with_it(tmp_path):
 
 
 class Slow(io.BytesIO):
-    """A file whose upload is being copied until it is let go."""
+    """A file whose reading blocks until `go_on` is set, as in a slow upload."""
 
     def __init__(self, content):
         super().__init__(content)
@@ -207,7 +207,7 @@ class Slow(io.BytesIO):
 
 
 @pytest.mark.parametrize("content", [saved(weights()), b"hello"])
-def test_the_place_is_taken_while_an_upload_is_still_copied_and_free_once_it_is_refused(tmp_path, content):
+def test_no_other_audit_starts_while_an_upload_is_being_copied(tmp_path, content):
     audits = commanded(tmp_path, "")
     slow = Slow(content)
     with ThreadPoolExecutor(1) as pool:
@@ -227,7 +227,7 @@ def test_the_place_is_taken_while_an_upload_is_still_copied_and_free_once_it_is_
     assert audits.start(io.BytesIO(save(weights())), "c.pt", "d", "", "m").process.wait(30) == 0
 
 
-def test_the_line_names_our_file_and_our_folder_alone(tmp_path):
+def test_the_command_names_only_our_own_file_and_folder(tmp_path):
     audits = commanded(tmp_path, "import sys; print(sys.argv[1:])")
     audit = audits.start(io.BytesIO(save(weights())), "../../x.pt", "d", "", "m")
     audit.process.wait(30)
@@ -289,7 +289,7 @@ def test_an_audit_ends_with_the_server(tmp_path):
 
 
 def running(folder):
-    """Processes whose line names an upload of this folder."""
+    """The processes whose command line names an upload in this folder."""
     lines = {}
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:

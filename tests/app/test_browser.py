@@ -93,8 +93,8 @@ def test_every_run_with_slices_is_listed_and_opens(runs, server):
         (["outputs/a", "elsewhere"], {"outputs/a", "elsewhere/caf\\xe9 <b>"}),
     ],
 )
-def test_a_run_is_named_by_where_a_person_finds_it(made, tmp_path, folders, places):
-    """All runs are of one method and dataset; names of folders may be anything."""
+def test_a_run_is_named_by_its_folder(made, tmp_path, folders, places):
+    """All runs have the same method and dataset; folder names may be anything."""
     shutil.copytree(made, tmp_path / "outputs")
     shutil.copytree(made / "a", tmp_path / "elsewhere" / "caf\udce9 <b>")
     homes = [tmp_path / folder for folder in folders]
@@ -109,7 +109,7 @@ def test_a_run_is_named_by_where_a_person_finds_it(made, tmp_path, folders, plac
             assert f"{place} · spotlight · " in compare
 
 
-def test_a_finding_is_listed_with_how_far_its_name_holds(runs, server):
+def test_a_finding_is_listed_with_the_share_that_its_name_covers(runs, server):
     found = Findings.load(runs / "a")
     named = [
         replace(one, name="pen = felt", covers=0.53, holds_for=0.6, verdict="confirmed")
@@ -119,7 +119,7 @@ def test_a_finding_is_listed_with_how_far_its_name_holds(runs, server):
     assert f"<td>53{THIN}% of pen = felt, among others</td>" in get(server, "/")[1]
 
 
-def test_what_a_run_says_of_itself_is_escaped(server):
+def test_text_from_a_run_is_escaped(server):
     _, page = get(server, "/")
     assert "&lt;script&gt;alert(1)" in page
     assert page.count("<script") == 2
@@ -160,12 +160,12 @@ def test_no_path_reaches_a_file_beside_the_reports(runs, server, beside):
 
 
 def unsealed(folder):
-    """The fields of a run's findings.json, without the seal that shows a change."""
+    """The fields of a run's findings.json, without the seal that reveals a change."""
     fields = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
     return {name: value for name, value in fields.items() if name not in ("seal", "checksums")}
 
 
-def test_an_odd_run_does_not_take_the_others_down(runs, server):
+def test_a_damaged_run_does_not_hide_the_others(runs, server):
     said = unsealed(runs / "a")
     odd = {
         "texts": json.dumps(said | {"findings": [{"verdict": "<b>many</b>", "errors_explained": "no"}]}),
@@ -192,8 +192,8 @@ def test_an_odd_run_does_not_take_the_others_down(runs, server):
     assert not any(run.digest in get(server, "/compare")[1] for run in damaged.values())
 
 
-def test_a_flipped_digit_is_damage_and_no_other_number(runs, server):
-    """Every field is of the right type, so that only the seal can tell."""
+def test_a_changed_digit_is_reported_as_damage(runs, server):
+    """Every field has the right type, so only the seal reveals the change."""
     file = runs / "a" / "findings.json"
     text = file.read_text(encoding="utf-8")
     (share,) = re.findall(r'"errors_explained": ?(0\.\d+)', text)[:1]
@@ -205,13 +205,13 @@ def test_a_flipped_digit_is_damage_and_no_other_number(runs, server):
     assert run.damage in read(get(server, f"/run/{run.digest}")[1])
 
 
-def test_a_run_from_before_there_were_findings_is_listed_too(runs):
+def test_an_old_run_without_findings_is_listed(runs):
     (runs / "a" / "findings.json").unlink()
     old = next(run for run in find_runs([runs]) if run.folder.name == "a")
     assert (old.method, old.n_slices, old.title) == ("spotlight", 2, "")
 
 
-def test_a_report_has_an_origin_of_its_own_and_every_page_a_head(runs, server):
+def test_a_report_has_its_own_origin_and_every_page_answers_head(runs, server):
     policies = {"/": POLICY, find_runs([runs])[0].address: SANDBOX}
     for path, policy in policies.items():
         status, headers, text = asked(server, path, method="HEAD")
@@ -228,7 +228,7 @@ def test_a_report_has_an_origin_of_its_own_and_every_page_a_head(runs, server):
     "host",
     ["reports.example", "127.0.0.1.example", "localhost.", "10.0.0.1", "", "a b", "[", "@localhost"],
 )
-def test_only_this_machine_is_answered(server, host):
+def test_only_requests_to_this_machine_are_answered(server, host):
     assert server.host == "127.0.0.1"
     assert get(server, "/", host=host)[0] in (400, 403)
     for own in ("127.0.0.1", "LOCALHOST", "[::1]"):
@@ -244,27 +244,26 @@ def test_a_request_without_a_host_is_refused(server):
 @pytest.mark.parametrize(
     "origin", [None, "null", "http://reports.example", "https://localhost", "http://localhost:1"]
 )
-def test_only_its_own_pages_may_change_anything(server, origin):
+def test_only_the_explorers_own_pages_may_post(server, origin):
     headers = {} if origin is None else {"Origin": origin}
     assert asked(server, "/", method="POST", body=b"", **headers)[0] == 403
     own = f"http://localhost:{server.port}"
-    assert (
-        asked(server, "/", method="POST", body=b"", Origin=own)[0] == 405
-    )  # let through, and there is nothing to do
+    # let through, but this page takes no POST
+    assert asked(server, "/", method="POST", body=b"", Origin=own)[0] == 405
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_request_that_brings_too_much_is_refused(server, chunked):
+def test_a_request_that_is_too_large_is_refused(server, chunked):
     body = [b"x" * 100_000] * 12 if chunked else b"x" * 1_200_000
     headers = {"Origin": f"http://localhost:{server.port}"}
-    if chunked:  # its length is not said, so it is counted as the form is read
+    if chunked:  # without a stated length, the bytes are counted as the form is read
         headers["Content-Type"] = "application/x-www-form-urlencoded"
     status, _, text = asked(server, "/compare", method="POST", body=body, **headers)
     assert status == 413
     assert "more than the 1,048,576 bytes" in text
 
 
-def test_beyond_the_loopback_interface_the_token_is_asked_for(runs):
+def test_a_token_is_required_beyond_the_loopback_interface(runs):
     with serving(runs, host="0.0.0.0") as server:
         address, _, query = server.address.partition("?")
         assert query.startswith("token=")
@@ -288,7 +287,7 @@ def test_beyond_the_loopback_interface_the_token_is_asked_for(runs):
         assert headers["Location"] == "/elsewhere.example/"
 
 
-def test_a_token_is_asked_for_on_this_machine_where_that_is_wanted(runs):
+def test_a_token_can_be_required_on_this_machine(runs):
     with serving(runs, token=True) as server:
         assert server.host == "127.0.0.1"
         assert get(server, "/")[0] == 403
@@ -299,7 +298,7 @@ def test_a_token_is_asked_for_on_this_machine_where_that_is_wanted(runs):
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-def test_the_address_that_is_shown_is_answered(runs, host):
+def test_the_displayed_address_is_answered(runs, host):
     with serving(runs, host=host) as server:
         assert urlopen(server.address, timeout=10).status == 200
 
@@ -310,7 +309,7 @@ def lead(link, target):
 
 
 @pytest.mark.parametrize("where", ["outside", "another run", "a folder", "a circle"])
-def test_a_report_that_is_a_link_out_of_its_folder_is_no_report(runs, server, tmp_path_factory, where):
+def test_a_report_that_links_out_of_its_folder_is_not_shown(runs, server, tmp_path_factory, where):
     secret = tmp_path_factory.mktemp("elsewhere") / "secret.html"
     secret.write_text("the secret")
     report = runs / "a" / "report.html"
@@ -326,7 +325,7 @@ def test_a_report_that_is_a_link_out_of_its_folder_is_no_report(runs, server, tm
     assert get(server, address)[0] == 404
 
 
-def test_findings_that_are_a_link_out_of_their_folder_are_not_read(runs, server, tmp_path_factory):
+def test_findings_that_link_out_of_their_folder_are_not_read(runs, server, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "findings.json"
     said = json.loads((runs / "a" / "findings.json").read_text(encoding="utf-8"))
     elsewhere.write_text(json.dumps(said | {"title": "the secret"}))
@@ -339,7 +338,7 @@ def test_findings_that_are_a_link_out_of_their_folder_are_not_read(runs, server,
     assert listed == {"a": outside, "c": ""}
 
 
-def test_a_folder_or_a_lost_link_among_the_slices_is_no_link_out_of_the_run(runs):
+def test_a_folder_or_a_dangling_link_among_the_slices_is_not_a_link_out_of_the_run(runs):
     (runs / "a" / "slices" / ".ipynb_checkpoints").mkdir()
     (runs / "a" / "slices" / "notes").symlink_to("nowhere")
     assert {run.folder.name: run.damage for run in find_runs([runs])} == {"a": "", "c": ""}
@@ -356,7 +355,7 @@ def test_links_within_a_run_and_to_the_folder_of_runs_are_followed(runs, tmp_pat
     assert sorted(run.folder.name for run in find_runs([outputs])) == ["a", "c"]
 
 
-def test_a_pipe_that_is_called_a_report_holds_nobody_up(runs, server):
+def test_a_pipe_named_like_a_report_does_not_block_the_server(runs, server):
     (runs / "a" / "report.html").unlink()
     os.mkfifo(runs / "a" / "report.html")
     assert get(server, "/")[0] == 200
@@ -372,25 +371,25 @@ def eventually(holds, seconds=20):
 def hung_up_on(client):
     try:
         return client.recv(1) == b""
-    except ConnectionResetError:  # before it was read from
+    except ConnectionResetError:  # closed before it was read
         return True
 
 
-def test_hundreds_of_slow_clients_neither_keep_threads_nor_keep_others_out(runs, server):
+def test_many_slow_clients_neither_hold_threads_nor_lock_others_out(runs, server):
     server.limits.connections = 8
     clients = []
     for _ in range(60):
         client = socket.create_connection(("127.0.0.1", server.port), timeout=10)
         client.sendall(b"GET / HT")
         clients.append(client)
-    assert get(server, "/")[0] == 200  # the last to come, so all others have been let in
+    assert get(server, "/")[0] == 200  # this request came last, so all others were accepted
     eventually(lambda: server.connections <= 9)
     assert hung_up_on(clients[0])
     for client in clients:
         client.close()
 
 
-def test_a_request_that_never_comes_whole_is_hung_up_on(server):
+def test_a_request_that_is_never_completed_is_closed(server):
     server.limits.seconds = 0.2
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
         client.sendall(b"GET / HT")
@@ -398,7 +397,7 @@ def test_a_request_that_never_comes_whole_is_hung_up_on(server):
     eventually(lambda: server.connections == 0)
 
 
-def test_a_request_that_comes_byte_by_byte_has_its_time(server):
+def test_a_request_sent_byte_by_byte_times_out(server):
     server.limits.seconds = 1.0
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
         client.sendall(b"GET / HTTP/1.0\r\n")
@@ -410,9 +409,7 @@ def test_a_request_that_comes_byte_by_byte_has_its_time(server):
         assert time.monotonic() < begun + 10
 
 
-def test_an_answer_that_is_not_taken_has_its_time_and_one_that_hangs_up_leaves_no_traceback(
-    runs, server, capsys
-):
+def test_an_unread_answer_times_out_and_a_client_that_hangs_up_leaves_no_traceback(runs, server, capsys):
     (runs / "a" / "report.html").write_text("x" * (32 << 20))
     address = next(run.address for run in find_runs([runs]) if run.folder.name == "a")
     server.limits.seconds = 0.5
@@ -427,7 +424,7 @@ def test_an_answer_that_is_not_taken_has_its_time_and_one_that_hangs_up_leaves_n
     assert capsys.readouterr().err == ""
 
 
-def test_a_run_says_how_it_was_made(runs, server):
+def test_a_run_is_listed_with_its_command_and_settings(runs, server):
     said = unsealed(runs / "a")
     settings = {
         "seed": 7,
@@ -463,8 +460,8 @@ def test_a_run_is_read_again_only_when_it_has_changed(runs):
     assert second["a"].title == "another"
 
 
-def test_a_run_is_as_old_as_its_record_says_however_late_it_was_copied(runs):
-    """And as its page, where the record says nothing that is a time."""
+def test_the_age_of_a_run_is_that_in_its_record_even_if_it_was_copied(runs):
+    """If the record has no valid time, the age is that of the page."""
     for folder, created in (("a", "2026-01-02T03:04:05+00:00"), ("b/c", "yesterday")):
         said = unsealed(runs / folder)
         (runs / folder / "findings.json").write_text(
@@ -530,7 +527,7 @@ def test_the_list_sorts_and_filters_and_is_a_plain_table_without_script(runs):
         plain = browser.new_context(java_script_enabled=False).new_page()
         plain.goto(f"http://localhost:{server.port}/")
         assert plain.locator("tbody tr:visible").count() == 4
-        # what remains needs none: the ticks of a plain form
+        # what remains needs no script: the checkboxes of a plain form
         assert (
             plain.locator("input:not([form=compare-form]), select, button:not(#compare-form button)").count()
             == 0
@@ -540,13 +537,13 @@ def test_the_list_sorts_and_filters_and_is_a_plain_table_without_script(runs):
         assert "tick two runs" in plain.locator("main").inner_text()
 
 
-def test_what_is_chosen_for_a_model_are_words_of_the_command_line(monkeypatch):
+def test_upload_choices_are_words_of_the_command_line(monkeypatch):
     monkeypatch.setattr("sys.argv", [str(ROOT / "browse.py")])
     words = upload_choices(OmegaConf.create({"words": ["dataset.root=/data/my faces", "logger=none"]}))
     assert words.command == (sys.executable, str(ROOT / "discover.py"))
     assert {"fairface", "csv"} <= set(words.datasets)
     assert {"small_cnn", "resnet18"} <= set(words.models)
-    assert "module" not in words.models  # whose path names anyone's code
+    assert "module" not in words.models  # its path may name any code
     assert {"scan", "udis"} <= set(words.methods)
     assert words.extra_words == ("dataset.root=/data/my faces", "logger=none")
     monkeypatch.setattr("sys.argv", ["/usr/bin/weakspot-browse"])

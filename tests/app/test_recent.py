@@ -1,4 +1,4 @@
-"""What the explorer keeps of what was asked for last."""
+"""The explorer's cache of recently used values."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 from weakspot.app.recent import Recent
 
 
-def test_what_was_not_used_for_longest_is_dropped():
+def test_the_least_recently_used_value_is_dropped():
     kept = Recent[str, int](2)
     kept.add("a", 1)
     kept.add("b", 2)
-    assert kept.get("a") == 1  # which makes it the last that was used
+    assert kept.get("a") == 1  # now the most recently used
     kept.add("c", 3)
     assert kept.values() == [1, 3]
     assert kept.get("b") is None
@@ -33,7 +33,7 @@ def test_a_value_is_made_once_while_it_is_kept():
     assert kept.get_or_make("a", make) == 2  # it had been dropped
 
 
-def test_threads_wait_for_what_another_one_makes():
+def test_threads_wait_for_a_value_that_another_thread_makes():
     made, kept, found = [], Recent[str, int](2), []
 
     def slowly() -> int:
@@ -49,7 +49,7 @@ def test_threads_wait_for_what_another_one_makes():
     assert (len(made), found) == (1, [1] * 8)
 
 
-def test_what_cannot_be_made_is_tried_again():
+def test_a_value_that_could_not_be_made_is_tried_again():
     kept = Recent[str, int](2)
     with pytest.raises(ZeroDivisionError):
         kept.get_or_make("a", lambda: 1 // 0)

@@ -1,4 +1,4 @@
-"""Slices of earlier runs over other examples, two runs compared, and a run that fails for what it finds."""
+"""Slices of earlier runs on other examples, comparisons of two runs, and gates that fail a run for its findings."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ N = 600
 
 
 def arrays(failing: dict[int, float], seed: int, prefix: str) -> dict[str, np.ndarray]:
-    """Six groups apart; the model is right on 95 % of each, but for those that fail. The groups are always the same."""
+    """Six separate groups, always the same; the model is right on 95 % of each, except for the failing ones."""
     groups, labels = np.arange(N) % 6, np.arange(N) // 6 % 2
     rng = np.random.default_rng(seed)
     right = rng.random(N) < np.array([failing.get(group, 0.95) for group in groups])
@@ -53,7 +53,7 @@ KMEANS = ("method=kmeans", "method.n_clusters=6", "method.n_slices=3", "logger=n
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A run that found group 0, and predictions of other examples, of the same ones later, and of another model."""
+    """A run that found group 0, predictions of other examples and later ones of the same, and slices of Confusion."""
     from shell import Shell
 
     shell = Shell(tmp_path_factory.mktemp("runs"))
@@ -67,7 +67,7 @@ def runs(tmp_path_factory):
     return shell
 
 
-def test_slices_of_a_run_are_tested_on_all_of_other_examples(runs):
+def test_slices_of_a_run_are_tested_on_all_other_examples(runs):
     text = runs(
         "discover",
         "slices=old",
@@ -90,17 +90,17 @@ def test_slices_of_a_run_are_tested_on_all_of_other_examples(runs):
     words = words_of((runs.folder / "elsewhere" / "report.html").read_text(encoding="utf-8"))
     assert f"for in {searched} examples and tested on {N} others (the predictions elsewhere.npz)" in words
     (rate,) = re.findall(r"fail_if:\n  group = 0: the model is right on (.+?) of it .*, below 70", text)
-    assert rate == percent(findings.findings[0].accuracy.inside)  # what the report shows under that name
+    assert rate == percent(findings.findings[0].accuracy.inside)  # as in the report
     assert re.search(rf"│ group = 0 +│.*│ +{rate} \(.*│ confirmed", text)
 
 
 def colour(row: int) -> tuple[int, int, int]:
-    """A colour that no other of the N rows has."""
+    """A colour that is unique among the N rows."""
     return row % 256, row // 256, 0
 
 
 def shown_table(columns: dict[str, np.ndarray]) -> pa.Table:
-    """Predictions as a Parquet file holds them, each example with a text of its id and an image of its colour."""
+    """A table of predictions in which each example has a text with its id and an image of its colour."""
     images = []
     for row in range(N):
         Image.new("RGB", (2, 2), colour(row)).save(file := io.BytesIO(), "PNG")
@@ -109,13 +109,13 @@ def shown_table(columns: dict[str, np.ndarray]) -> pa.Table:
     return pa.table(columns | {"text": [f"what {id} says" for id in columns["id"]], "image": images})
 
 
-def test_examples_beside_those_left_out_are_shown_with_their_own_texts_and_images(runs):
+def test_examples_that_are_not_left_out_keep_their_own_texts_and_images(runs):
     pq.write_table(shown_table(arrays({0: 0.2}, 0, "a")), runs.folder / "shown.parquet")
     line = ("discover", "slices=old", "predictions=shown.parquet", "export=parquet", "logger=none")
     text = runs(*line, "hydra.run.dir=shown")
     slices = Slices.load(runs.folder / "old" / "slices")
     searched = int(slices.searched_mask.sum())
-    assert f"without {searched} that were searched, too" in " ".join(text.split())
+    assert f"leaving out {searched} that had been searched" in " ".join(text.split())
     examples = pq.read_table(runs.folder / "shown" / "examples.parquet").to_pylist()
     assert [one["id"] for one in examples] == slices.ids[~slices.searched_mask].tolist()
     for one in examples:
@@ -129,13 +129,13 @@ def test_examples_beside_those_left_out_are_shown_with_their_own_texts_and_image
     assert "shown.parquet does not hold the examples that shown was made from" in both
 
 
-def test_what_a_run_searched_is_left_out_under_other_ids_where_its_predictions_are_at_hand(runs):
+def test_searched_examples_are_left_out_under_other_ids_if_their_predictions_can_be_read(runs):
     np.savez(runs.folder / "renamed.npz", **arrays({0: 0.2}, 0, "c"))
     line = ("discover", "slices=old", "predictions=renamed.npz", "report.map=none", "logger=none")
     searched = int(Slices.load(runs.folder / "old" / "slices").searched_mask.sum())
     text = runs(*line, "hydra.run.dir=renamed")
     assert f"tested on {N - searched} others" in " ".join(text.split())
-    assert f"without {searched} that were searched, too" in " ".join(text.split())
+    assert f"leaving out {searched} that had been searched" in " ".join(text.split())
     found = Findings.load(runs.folder / "renamed")
     assert not any("cannot be read" in note for note in found.notes)
     own = runs("discover", "slices=old", "predictions=old.npz", "logger=none", "hydra.run.dir=own")
@@ -151,7 +151,7 @@ def test_what_a_run_searched_is_left_out_under_other_ids_where_its_predictions_a
     assert "give slices=old" in refused
 
 
-def test_what_is_new_against_a_baseline_fails_a_run_that_leaves_all_its_files(runs):
+def test_a_slice_that_is_new_against_a_baseline_fails_the_run_but_keeps_its_files(runs):
     line = ("discover", "predictions=later.npz", *KMEANS, "fail_if.new_against=old")
     text = runs(*line, "hydra.run.dir=later", fails=3)
     later = runs.folder / "later"
@@ -176,14 +176,14 @@ def test_what_is_new_against_a_baseline_fails_a_run_that_leaves_all_its_files(ru
     numbers = (runs.folder / "both" / "csv" / "metrics.csv").read_text()
     assert "compare/fixed" in numbers
     assert (again.before.run, again.after.run) == ("old", "later")
-    assert again.before.differs_by == ("predictions=old.npz",)  # what both have, and the folder, tell nothing
+    assert again.before.differs_by == ("predictions=old.npz",)  # not the folder, nor what both have
     assert again.after.differs_by == ("predictions=later.npz", "fail_if.new_against=old")
     words = words_of((runs.folder / "both" / "compare.html").read_text(encoding="utf-8"))
     assert re.search(r"Before kmeans · \d kmeans slices? old predictions=old.npz", words)
     assert re.search(r"After kmeans · \d kmeans slices? later predictions=later.npz", words)
 
 
-def test_a_gate_that_passes_says_what_it_checked(runs):
+def test_a_gate_that_passes_prints_what_it_checked(runs):
     line = ("discover", "predictions=old.npz", *KMEANS)
     text = runs(*line, "fail_if.accuracy_below=0.05", "fail_if.new_against=old", "hydra.run.dir=again")
     assert (
@@ -197,7 +197,7 @@ def test_a_gate_that_passes_says_what_it_checked(runs):
     assert both.endswith("fail_if passes: no slice is new against old\n")
 
 
-def test_a_gate_closes_in_a_sweep_as_in_one_run(runs):
+def test_a_gate_fails_the_runs_of_a_sweep(runs):
     text = runs(
         "discover", "-m", "predictions=old.npz", *KMEANS, "seed=1,2", "fail_if.accuracy_below=0.7", fails=3
     )
@@ -212,7 +212,7 @@ def test_a_gate_closes_in_a_sweep_as_in_one_run(runs):
         ("slices=old", "add predictions=FILE, or a dataset and a model"),
         ("slices=cells", "slices of method=confusion hold examples because of their errors"),
         ("slices=old predictions=elsewhere.npz confirm=0.3", "leave it out, and give those examples"),
-        ("compare=[old,old]", "takes the folders of two runs"),
+        ("compare=[old,old]", "both are the same run; name two, the earlier one first"),
         (
             "predictions=old.npz confirm=0 fail_if.accuracy_below=0.7",
             "nothing is tested here, because of confirm=0; use confirm=0.5",
@@ -224,7 +224,7 @@ def test_a_gate_closes_in_a_sweep_as_in_one_run(runs):
     ],
 )
 @pytest.mark.slow
-def test_lines_that_cannot_work_are_a_sentence_and_leave_no_run(runs, words, said):
+def test_impossible_commands_are_refused_in_one_sentence_and_leave_no_run(runs, words, said):
     before = set(runs.folder.iterdir())
     assert said in runs("discover", *words.split(), "logger=none", fails=2)
     assert set(runs.folder.iterdir()) - before <= {runs.folder / "outputs"}
@@ -232,7 +232,7 @@ def test_lines_that_cannot_work_are_a_sentence_and_leave_no_run(runs, words, sai
 
 
 @pytest.mark.slow
-def test_slices_go_to_another_split_of_the_dataset(digits):
+def test_slices_are_carried_over_to_another_split_of_the_dataset(digits):
     line = ("discover", "training.epochs=1", "logger=none")
     digits(*line, "method=kmeans", "hydra.run.dir=found")
     digits(*line, "slices=found", "split=val", "hydra.run.dir=carried")
@@ -263,7 +263,7 @@ def others(**change) -> Predictions:
 
 
 @pytest.mark.parametrize("word", sorted(set(METHODS) - set(TESTABLE)))
-def test_slices_that_hold_examples_for_their_errors_are_not_carried_over(word, found):
+def test_slices_that_hold_examples_because_of_their_errors_are_not_carried_over(word, found):
     with pytest.raises(ValueError, match=rf"slices of method={word} hold examples because of their errors"):
         carry_over(SavedRun.open(found[word]), others())
 
@@ -290,7 +290,7 @@ def test_slices_of_every_method_are_carried_over(word, found, tmp_path):
     assert SavedRun.open(tmp_path).slices.equals(carried.slices)
 
 
-def test_what_a_run_searched_is_never_tested(found):
+def test_searched_examples_are_never_tested(found):
     run = SavedRun.open(found["kmeans"])
     carried = carry_over(run, example_predictions(400))
     np.testing.assert_array_equal(carried.rows, np.flatnonzero(~run.slices.searched_mask))
@@ -301,14 +301,14 @@ def test_what_a_run_searched_is_never_tested(found):
         carry_over(run, example_predictions(400).take(rows))
 
 
-def test_embeddings_are_those_that_were_searched(found):
+def test_an_embedding_other_than_the_searched_one_is_refused(found):
     run = SavedRun.open(found["kmeans"])
     p = example_predictions(400)
     own = {"checkpoint": "model.ckpt"}
     searched = replace(run, slices=replace(run.slices, provenance={"predictions": own}))
     check_same_embedding(searched, own)
-    check_same_embedding(searched, {"embedding": "layer features"})  # nobody knows of which model
-    check_same_embedding(run, own | {"embedding": "layer features"})  # nobody knows where it was searched
+    check_same_embedding(searched, {"embedding": "layer features"})  # the model is unknown
+    check_same_embedding(run, own | {"embedding": "layer features"})  # the searched embedding is unknown
     with pytest.raises(
         ValueError,
         match=r"searched the embedding of the model's last layer, .* of the layer features: repeat",
@@ -322,7 +322,7 @@ def test_embeddings_are_those_that_were_searched(found):
         check_fits(within, unlabelled)
 
 
-def test_slices_that_do_not_fit_are_a_sentence(found):
+def test_slices_that_do_not_fit_are_refused_with_a_reason(found):
     run = SavedRun.open(found["kmeans"])
     with pytest.raises(ValueError, match=r"were found in 5 dimensions"):
         carry_over(run, others(embeddings=np.zeros((300, 3))))
@@ -336,7 +336,7 @@ def test_slices_that_do_not_fit_are_a_sentence(found):
         carry_over(replace(run, slices=none), others())
 
 
-def test_predictions_of_a_run_are_found_where_they_are(tmp_path, monkeypatch):
+def test_predictions_of_a_run_are_found_from_another_folder_and_after_a_move(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     p = example_predictions(200)
     p.save("store/record")
@@ -344,7 +344,7 @@ def test_predictions_of_a_run_are_found_where_they_are(tmp_path, monkeypatch):
     run = SavedRun.open("runs/one")
     assert len(run.predictions(Path("nowhere"))) == 200
     (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")  # seen from the run's folder
+    monkeypatch.chdir(tmp_path / "elsewhere")  # now found from the run's folder
     assert len(SavedRun.open("../runs/one").predictions(Path("nowhere"))) == 200
     (tmp_path / "store").rename(tmp_path / "moved")
     with pytest.raises(FileNotFoundError, match=r"they were store/record\. Put them back .*predictions_dir="):
@@ -352,7 +352,7 @@ def test_predictions_of_a_run_are_found_where_they_are(tmp_path, monkeypatch):
     assert len(SavedRun.open("../runs/one").predictions(Path("../moved"))) == 200
 
 
-def test_an_earlier_format_counts_as_searched_throughout(found, tmp_path):
+def test_which_examples_were_searched_is_saved_with_the_slices(found, tmp_path):
     slices = SavedRun.open(found["kmeans"]).slices
     slices.save(tmp_path / "slices")
     header = json.loads((tmp_path / "slices" / "slices.json").read_text())

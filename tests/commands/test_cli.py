@@ -1,4 +1,4 @@
-"""The command line on anyone's own predictions: what is found, what is asked, what is refused."""
+"""The command line on given predictions: what it finds, what it asks for, and what it refuses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from weakspot.commands.run_logging import typed_command
 
 
-def test_anyones_own_predictions_need_no_dataset_and_no_model(shell):
+def test_given_predictions_need_no_dataset_and_no_model(shell):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 4)).astype(np.float32)
     x[:30] += 6
@@ -19,7 +19,7 @@ def test_anyones_own_predictions_need_no_dataset_and_no_model(shell):
     assert len(shell.reports()) == 1
 
 
-def test_probabilities_are_taken_for_what_they_are_called(shell):
+def test_probabilities_must_be_declared_as_probabilities(shell):
     rng = np.random.default_rng(0)
     shares = rng.dirichlet([1, 1, 1], 200)
     np.savez(
@@ -36,7 +36,7 @@ def test_probabilities_are_taken_for_what_they_are_called(shell):
     assert len(shell.reports()) == 1
 
 
-def test_numbers_that_are_none_are_named_and_nothing_is_left(shell):
+def test_nan_in_an_embedding_is_refused_with_its_row_and_leaves_nothing(shell):
     x = np.zeros((10, 2), dtype=np.float32)
     x[4, 1] = np.nan
     np.savez(shell.folder / "my.npz", embeddings=x, losses=np.ones(10))

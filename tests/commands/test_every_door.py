@@ -1,4 +1,4 @@
-"""One test for all doors: the file, the report, the console and a real W&B run say the same, whatever the data."""
+"""All outputs agree (the file, the report, the console and a real W&B run), whatever the data."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ CASES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_every_door_says_the_same(case, tmp_path, monkeypatch):
+def test_all_outputs_agree(case, tmp_path, monkeypatch):
     make, method = CASES[case]
     monkeypatch.setenv("WANDB_MODE", "offline")
     predictions, media, *written = make(np.random.default_rng(1))
@@ -105,7 +105,7 @@ def test_every_door_says_the_same(case, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("case", ["ratings", "numbers"])
-def test_slices_of_ratings_and_numbers_are_stated_by_the_task_s_measure(case):
+def test_slices_of_ratings_and_numbers_are_described_by_the_metric_of_the_task(case):
     make, _ = CASES[case]
     p, _ = make(np.random.default_rng(1))
     slices = Spotlight(search="published", steps=300, n_slices=2, min_size=20).fit(p).slices_
@@ -140,7 +140,7 @@ def test_slices_of_ratings_and_numbers_are_stated_by_the_task_s_measure(case):
         (losses_alone, "loss"),
     ],
 )
-def test_what_the_share_is_a_share_of_is_one_word_at_every_door(make, counted):
+def test_all_outputs_name_what_the_share_is_of_in_the_same_words(make, counted):
     p, _ = make(np.random.default_rng(1))
     slices = Spotlight(n_slices=1, starts=2, min_size=20).fit(p).slices_
     findings = Findings.build(p, slices)
@@ -165,9 +165,9 @@ def printed_on_a_console(findings: Findings) -> str:
 
 
 def from_wandb(folder: Path) -> tuple[dict[str, object], list[dict[str, object]]]:
-    """The summary and the table of findings of the run in a folder, from the files W&B wrote."""
+    """The summary and the findings table of the run in a folder, read from the files that W&B wrote."""
     (run,) = folder.glob("wandb/offline-run-*/run-*.wandb")
-    for _ in range(50):  # the file may lag the end of the run
+    for _ in range(50):  # the file may lag behind the end of the run
         done = subprocess.run(
             [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)],
             capture_output=True,

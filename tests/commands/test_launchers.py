@@ -1,4 +1,4 @@
-"""Hydra's plugins for clusters and for search, as they are installed by the extras `submitit` and `optuna`."""
+"""Hydra's plugins for clusters and for hyperparameter search, installed by the extras `submitit` and `optuna`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_optuna_searches_by_the_validation_loss(shell):
     assert len(list(shell.folder.glob("outputs/checkpoints/*/manifest.json"))) == 2
 
 
-def test_submitit_infers_parts_at_once(shell):
+def test_submitit_infers_shards_in_parallel(shell):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     shell("train", *WORDS)
     shell("infer", "-m", "hydra/launcher=submitit_local", "shard=1/2,2/2", *WORDS)

@@ -1,4 +1,4 @@
-"""The main job, end to end, as the README has it."""
+"""The main job, end to end, as in the README."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def group_of(weights: np.ndarray, predictions: Predictions):
     return next(enrichment for enrichment in found if enrichment.attribute == "group")
 
 
-def test_the_default_run_finds_the_group_that_fails(shell):
+def test_the_default_run_finds_the_failing_group(shell):
     text = shell("discover")
     assert "train: missing → will run · infer: missing → will run · discover" in text
     (report,) = shell.reports()
@@ -58,7 +58,7 @@ def test_the_default_run_finds_the_group_that_fails(shell):
         assert word in logged, f"{word} was not sent to W&B"
     (table,) = report.parent.glob("wandb/offline-run-*/files/media/table/examples*.json")
     examples = json.loads(table.read_text())
-    for column in ("example", "grad_cam"):  # the pictures themselves lie in the table's artifact
+    for column in ("example", "grad_cam"):  # the images themselves are in the table's artifact
         assert {row[examples["columns"].index(column)] for row in examples["data"]} == {"Image"}
 
     again = shell("discover", "logger=csv")
@@ -66,7 +66,7 @@ def test_the_default_run_finds_the_group_that_fails(shell):
     assert list(shell.folder.glob("outputs/discover/*/*/csv/metrics.csv"))
 
 
-def test_what_is_found_in_a_whole_split_is_tested_on_another(digits, tmp_path):
+def test_slices_found_in_a_whole_split_are_tested_on_another_split(digits, tmp_path):
     words = ("training.epochs=1", "logger=none", "cam=none", "confirm=val", f"hydra.run.dir={tmp_path}")
     digits("discover", *words)
     findings = Findings.load(tmp_path)
@@ -76,7 +76,7 @@ def test_what_is_found_in_a_whole_split_is_tested_on_another(digits, tmp_path):
 
 
 def inspect(run) -> str:
-    """W&B's own reading of a run file, once its last record is there: the file may lag the end of the run."""
+    """A run file as W&B itself reads it, once its last record is there: the file may lag behind the end of the run."""
     for _ in range(50):
         done = subprocess.run(
             [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)],
@@ -107,17 +107,17 @@ def test_a_sweep_makes_one_run_per_seed(shell):
         assert "slice_1/examples" in tags["images"]
 
 
-def test_a_sweep_of_two_processes_each_ends(shell):
+def test_a_sweep_whose_runs_use_two_processes_ends(shell):
     text = shell("infer", "-m", "seed=1,2", "training.epochs=1", "trainer=ddp_cpu", "logger=none")
     assert text.count("predictions → ") == 2
-    assert text.count("The runs of this sweep") == 1  # not by the second process of each run as well
+    assert text.count("The runs of this sweep") == 1  # the second process of each run prints none
     assert re.search(r"┃ run ┃ settings ┃ +loss ┃ accuracy ┃", text)
     assert len(list(shell.folder.glob("outputs/predictions/*/manifest.json"))) == 2
 
 
-def test_two_processes_train_and_read_what_cannot_be_shared_out(shell):
-    """Five images for each process in batches of four, so that one is left over, which a normalised batch cannot be;
-    and one image to infer."""
+def test_two_processes_train_and_infer_numbers_of_images_that_cannot_be_divided_evenly(shell):
+    """Five training images per process in batches of four leave a batch of one, which batch normalisation cannot
+    take; and there is only one image to infer."""
     rng = np.random.default_rng(0)
     table = ["path,label,split"]
     for i, split in enumerate(["train"] * 10 + ["val"] * 4 + ["test"]):
@@ -137,8 +137,8 @@ def test_two_processes_train_and_read_what_cannot_be_shared_out(shell):
 
 
 @pytest.mark.optional  # torchrun's processes decide together in CI
-def test_processes_that_join_late_decide_as_the_first_did(shell):
-    """What is tested on is inferred by two processes, the second of which was not there when the rest was found."""
+def test_processes_that_start_late_decide_as_the_first_one_did(shell):
+    """Two processes infer the held-out split; the second starts after the first found the rest in the cache."""
     shell("infer", "logger=none", "training.epochs=1")
     text = shell(
         "discover",

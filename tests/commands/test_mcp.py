@@ -1,4 +1,4 @@
-"""Runs for programs: what each tool answers, that nothing else is read, and a client in another process."""
+"""The MCP server: what each tool answers, that nothing else is read, and a client in another process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from weakspot.findings.json_schema import json_schema
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two runs, of a model that fails in fog and snow, and of one that fails in snow and sun."""
+    """Two runs: of a model that fails in fog and snow, and of one that fails in snow and sun."""
     folder = tmp_path_factory.mktemp("served") / "outputs"
     for name, fails in (("old", [0, 1]), ("new", [1, 2])):
         write_run(folder, name, fails, Scan(n_slices=3))
@@ -33,7 +33,7 @@ def tools(outputs: Path) -> McpTools:
 
 
 def named(tools: McpTools) -> dict[str, str]:
-    """The name of each run, by its folder's."""
+    """The name of each run, by the name of its folder."""
     return {Path(run["folder"]).name: run["run"] for run in tools.list_runs()["runs"]}
 
 
@@ -61,13 +61,13 @@ def test_examples_of_a_finding_with_their_attributes(outputs: Path, tools: McpTo
     assert tools.examples(named(tools)["old"], 1, limit=0)["examples"] == []
 
 
-def test_two_runs_compared(tools: McpTools) -> None:
+def test_two_runs_are_compared(tools: McpTools) -> None:
     said = tools.compare(named(tools)["old"], named(tools)["new"])
     statuses = {one["name"]: one["status"] for one in said["slices"]}
     assert set(statuses.values()) >= {"fixed", "new"}
 
 
-def test_what_there_is_not_is_a_sentence(tools: McpTools) -> None:
+def test_unknown_runs_and_findings_are_refused_with_a_reason(tools: McpTools) -> None:
     old = named(tools)["old"]
     with pytest.raises(ValueError, match=r"There is no run '\.\./old'; list_runs returns"):
         tools.get_findings("../old")
@@ -91,7 +91,7 @@ def test_nothing_outside_the_folders_is_read(outputs: Path, tmp_path: Path) -> N
         tools.get_findings(named(tools)["linked"])
 
 
-def test_rows_that_are_not_there_are_a_sentence(outputs: Path, tmp_path: Path) -> None:
+def test_rows_that_do_not_exist_are_refused_with_a_reason(outputs: Path, tmp_path: Path) -> None:
     place = tmp_path / "outputs" / "crafted"
     place.mkdir(parents=True)
     (place / "report.html").write_text("a page")
@@ -107,7 +107,7 @@ def test_rows_that_are_not_there_are_a_sentence(outputs: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("said", [{"title": "\ud800"}, {"method": "\udcff"}, {"command": "\ud800"}])
-def test_half_a_character_in_one_run_hides_no_other(
+def test_invalid_unicode_in_one_run_does_not_hide_the_others(
     said: dict[str, str], outputs: Path, tmp_path: Path
 ) -> None:
     place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/outputs/b\xff"))
@@ -131,7 +131,7 @@ def test_half_a_character_in_one_run_hides_no_other(
 
 @pytest.mark.slow
 def test_a_client_over_standard_input(outputs: Path, tmp_path: Path) -> None:
-    """A session of the protocol, with the server as a process of its own."""
+    """A session of the protocol with the server in its own process."""
     anyio, mcp = pytest.importorskip("anyio"), pytest.importorskip("mcp")
     program = "import sys; from weakspot.commands.mcp import main; sys.exit(main(sys.argv[1:]))"
     started = mcp.StdioServerParameters(

@@ -1,4 +1,4 @@
-"""Plug-ins: words of `conf/` in the working directory and of installed packages, in every place that knows words."""
+"""Plug-ins: choices from `conf/` in the working directory and from installed packages, wherever choices are used."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PACKAGE = "stripes_pack"
 
 
 def install(site: Path, folder: str, name: str = "stripes-pack") -> None:
-    """What pip writes into site-packages of a package that names a folder of configuration files."""
+    """Write what pip leaves in site-packages for a package that names a folder of configuration files."""
     about = site / f"{name.replace('-', '_')}-1.0.dist-info"
     about.mkdir(parents=True)
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
@@ -39,10 +39,10 @@ def install(site: Path, folder: str, name: str = "stripes-pack") -> None:
 
 @pytest.fixture
 def empty(tmp_path, monkeypatch):
-    """An empty working directory; what a test imports from there is forgotten."""
+    """An empty working directory; modules that a test imports from it are removed afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    gc.collect()  # pytest keeps the page's method that another test of this process imported until that test is over
+    gc.collect()  # until a test is over, pytest keeps alive the page's method that it imported
     yield tmp_path
     imported = [
         name for name in sys.modules if name.partition(".")[0] in ("ball", "lines", "stripes", PACKAGE)
@@ -50,19 +50,19 @@ def empty(tmp_path, monkeypatch):
     for name in imported:
         del sys.modules[name]
     if imported:
-        gc.collect()  # a class is known to its base class until then
+        gc.collect()  # until then its base class still knows the class
 
 
 @pytest.fixture
 def local(empty):
-    """A working directory with the files of the page."""
+    """A working directory with the files of the page on extending weakspot."""
     extending_page.write_files(empty)
     return empty
 
 
 @pytest.fixture
 def installed(empty):
-    """A package of the same files, on the import path."""
+    """The same files as a package on the import path."""
     site = empty / "site"
     extending_page.write_files(site, PACKAGE)
     install(site, f"{PACKAGE}.conf")
@@ -70,14 +70,14 @@ def installed(empty):
     return empty
 
 
-def test_without_plugins_there_are_the_projects_own_words(empty):
+def test_without_plugins_no_choices_are_added(empty):
     assert plugins.folders() == ()
     assert plugins.choices("dataset") == {}
     assert plugins.method_target("ball") is None
 
 
 @pytest.mark.parametrize(("kind", "origin"), [("local", "conf/"), ("installed", "stripes-pack")])
-def test_words_are_listed_and_nothing_is_imported(kind, origin, request):
+def test_choices_are_listed_without_importing_anything(kind, origin, request):
     request.getfixturevalue(kind)
     (folder,) = plugins.folders()
     assert folder.origin == origin
@@ -101,13 +101,13 @@ def test_words_are_listed_and_nothing_is_imported(kind, origin, request):
     assert not {"stripes", "lines", "ball", PACKAGE} & {*sys.modules}
 
 
-def test_a_method_is_found_by_its_word_in_a_new_process(installed):
+def test_the_method_of_an_installed_package_is_found_by_its_word(installed):
     method = find("ball")
     assert (method.__module__, method.word) == (f"{PACKAGE}.ball", "ball")
 
 
-def test_the_working_directory_is_imported_only_where_it_can_be(local):
-    """Slices that somebody saved name a method: the explorer, which imports nothing from here, does not begin."""
+def test_the_working_directory_is_imported_only_once_it_is_importable(local):
+    """Saved slices name a method: the explorer, which imports nothing from here, must not start to."""
     with pytest.raises(ValueError, match=r"the method of ball, ball\.Ball, cannot be imported \(No module"):
         find("ball")
     slices = Slices("ball", np.array(["a"]), np.zeros((0, 1)), [])
@@ -118,7 +118,7 @@ def test_the_working_directory_is_imported_only_where_it_can_be(local):
     assert find("ball").__module__ == "ball"
 
 
-def test_a_class_of_another_word_is_refused(local):
+def test_a_class_that_defines_another_word_is_refused(local):
     file = local / "ball.py"
     file.write_text(file.read_text().replace('word = "ball"', 'word = "sphere"'))
     plugins.make_working_directory_importable()
@@ -128,7 +128,7 @@ def test_a_class_of_another_word_is_refused(local):
         find("ball")
 
 
-def test_a_package_without_its_folder_is_passed_over_and_named(installed):
+def test_a_package_without_its_folder_is_skipped_and_reported(installed):
     install(installed / "site", "nowhere.conf", name="torn")
     assert [folder.origin for folder in plugins.folders()] == ["stripes-pack"]
     states = {check.text: check.state for check in doctor._plugins()}
@@ -142,15 +142,15 @@ def test_a_package_without_its_folder_is_passed_over_and_named(installed):
 @pytest.mark.parametrize(
     "value", ["../../etc", "my-pack", "", "..", "os:path", "__main__", "a." * 5000 + "b"]
 )
-def test_what_is_no_package_breaks_nothing(installed, value):
+def test_an_invalid_package_name_breaks_nothing(installed, value):
     install(installed / "site", value, name="torn")
-    (installed / "site" / "torn-1.0.dist-info" / "METADATA").unlink()  # as half an uninstallation leaves it
+    (installed / "site" / "torn-1.0.dist-info" / "METADATA").unlink()  # as a partial uninstall leaves it
     assert [folder.origin for folder in plugins.folders()] == ["stripes-pack"]
     (sentence,) = plugins.missing_folders()
     assert sentence.startswith(f"stripes names {value[:100]} as its folder")
 
 
-def test_help_and_did_you_mean_know_the_words(tmp_path):
+def test_help_and_suggestions_include_plugins(tmp_path):
     shell = Shell(tmp_path)
     extending_page.write_files(tmp_path)
     manual = re.sub(r"\s+", " ", shell("discover", "--help"))
@@ -176,8 +176,8 @@ def extending_words() -> dict[str, str]:
 @pytest.mark.parametrize(
     "words", [["dataset=digits"], ["dataset=digits", "dataset.n=3"], ["dataset=stripes"]]
 )
-def test_a_word_of_two_files_is_refused(tmp_path, words):
-    """Where the line chooses it, with a setting of either, and where another file does."""
+def test_a_choice_defined_in_two_files_is_refused(tmp_path, words):
+    """Whether the command line chooses it, with or without one of its settings, or another file does."""
     extending_page.write_files(tmp_path)
     data, models = tmp_path / "conf" / "dataset", tmp_path / "conf" / "model"
     (data / "digits.yaml").write_text((data / "stripes.yaml").read_text())
@@ -215,8 +215,8 @@ def test_a_word_of_two_files_is_refused(tmp_path, words):
     ],
 )
 @pytest.mark.parametrize("folder", ["conf", "other"])
-def test_a_file_that_cannot_be_used_is_named_before_any_cost(text, said, folder, tmp_path):
-    """Of the working directory, and of a folder that the command line names."""
+def test_a_file_that_cannot_be_used_is_named_before_anything_runs(text, said, folder, tmp_path):
+    """In the working directory, and in a folder named on the command line."""
     file = tmp_path / folder / "method" / "mine.yaml"
     file.parent.mkdir(parents=True)
     file.write_bytes(text)
@@ -241,7 +241,7 @@ def test_a_file_that_cannot_be_used_is_named_before_any_cost(text, said, folder,
         ("method: {n_slice: 3}", "There is no setting 'method.n_slice'. Did you mean method.n_slices?"),
     ],
 )
-def test_a_misspelt_setting_of_a_file_is_told_as_on_the_line(setting, said, tmp_path):
+def test_a_misspelt_setting_in_a_file_is_reported_as_on_the_command_line(setting, said, tmp_path):
     extending_page.write_files(tmp_path)
     file = tmp_path / "conf" / "dataset" / "mine.yaml"
     head = "# @package _global_\ndefaults: [stripes, override /model: lines, _self_]\n"
@@ -250,8 +250,8 @@ def test_a_misspelt_setting_of_a_file_is_told_as_on_the_line(setting, said, tmp_
     assert printed.removeprefix("loading libraries …\n") == said.replace("FILE", str(file)) + "\n"
 
 
-def test_a_misspelt_setting_is_told_of_the_file_that_another_names(tmp_path):
-    """Of a method with a schema, whose other settings the line does not have."""
+def test_a_misspelt_setting_is_reported_for_a_file_that_another_file_chooses(tmp_path):
+    """The file is that of a method with a schema, whose other settings are not on the command line."""
     conf = tmp_path / "conf"
     for name, text in {
         "method/mine": "defaults: [/schema/method/spotlight@_here_, _self_]\n_target_: a.B\nmin_sise: 3\n",
@@ -266,7 +266,7 @@ def test_a_misspelt_setting_is_told_of_the_file_that_another_names(tmp_path):
 
 
 def test_an_interpolation_that_cannot_be_read_is_refused(tmp_path):
-    """Hydra composes it; which setting it stands in is not said by OmegaConf."""
+    """Hydra composes it, and OmegaConf does not report which setting contains it."""
     file = tmp_path / "conf" / "method" / "mine.yaml"
     file.parent.mkdir(parents=True)
     file.write_text("_target_: weakspot.methods.kmeans.Kmeans\nseed: ${:x}\n")
@@ -287,7 +287,7 @@ def test_an_interpolation_that_cannot_be_read_is_refused(tmp_path):
         ("method", "json:JSONDecoder", "must be written with dots only: package.module.Class"),
     ],
 )
-def test_what_is_no_method_no_model_and_no_dataset_is_refused(group, target, said, tmp_path):
+def test_targets_that_are_not_methods_models_or_datasets_are_refused(group, target, said, tmp_path):
     printed = Shell(tmp_path)("discover", f"{group}._target_={target}", fails=2)
     assert printed == f"loading libraries …\n{group}._target_={target} {said}\n"
 
@@ -317,7 +317,7 @@ def test_the_doctor_names_a_file_that_cannot_be_read(empty):
         ("check_at_least(self, radius=1)", "radius=0.5 must be at least 1"),
     ],
 )
-def test_an_error_of_a_methods_own_code_says_where_it_arose(statement, said, local):
+def test_an_error_in_a_methods_own_code_is_reported_with_its_place(statement, said, local):
     file = local / "ball.py"
     text = file.read_text().replace(
         "        self.check(len(p)", f"        {statement}\n        self.check(len(p)", 1
@@ -331,7 +331,7 @@ def test_an_error_of_a_methods_own_code_says_where_it_arose(statement, said, loc
 
 
 @pytest.mark.parametrize("line", ['word = "sphere"', ""])
-def test_a_class_of_another_word_or_of_none_is_refused_before_it_searches(line, local):
+def test_a_class_with_another_word_or_none_is_refused_before_the_search(line, local):
     """Its slices could not be applied later: `slices=RUN` finds the method by its word."""
     file = local / "ball.py"
     file.write_text(file.read_text().replace('word = "ball"', line))
@@ -341,8 +341,8 @@ def test_a_class_of_another_word_or_of_none_is_refused_before_it_searches(line, 
     assert printed == f"loading libraries …\n{said}\n"
 
 
-def test_another_broken_file_does_not_hide_what_is_wrong_with_a_line(tmp_path):
-    """All methods are composed to say which have a setting: those of plug-ins, too."""
+def test_a_broken_file_does_not_hide_an_error_in_the_command(tmp_path):
+    """All methods, including those of plug-ins, are composed to list the ones that have a setting."""
     methods = tmp_path / "conf" / "method"
     methods.mkdir(parents=True)
     (methods / "one.yaml").write_text("n: !!float\n")
@@ -354,8 +354,8 @@ def test_another_broken_file_does_not_hide_what_is_wrong_with_a_line(tmp_path):
 
 
 @pytest.mark.parametrize("error", ["RecursionError", "IndexError", "yaml.YAMLError"])
-def test_a_fault_of_a_method_is_no_fault_of_the_line(error, local):
-    """Its frames are printed from the method's file on, whatever its kind, and the exit code is 1; the log has all."""
+def test_a_bug_in_a_method_is_not_reported_as_an_error_in_the_command(error, local):
+    """Whatever the error, frames are printed from the method's file on and the exit code is 1; the log has all."""
     file = local / "ball.py"
     fails = f"        raise {error}('of the method')\n        self.check"
     file.write_text("import yaml\n" + file.read_text().replace("        self.check", fails, 1))
@@ -389,22 +389,21 @@ def test_a_fault_of_a_method_is_no_fault_of_the_line(error, local):
         ("1 +", "SyntaxError: invalid syntax (stripes.py, line LINE)", 0),
     ],
 )
-def test_a_fault_of_a_dataset_is_placed_also_in_a_process_that_loads_data(statement, said, workers, local):
+def test_a_bug_in_a_dataset_is_located_even_in_a_data_loading_process(statement, said, workers, local):
     file = local / "stripes.py"
     head = "    def input(self, row):\n"
     before, _, after = file.read_text().partition(head)
     file.write_text(f"{before}{head}        {statement}\n{after}")
     line = before.count("\n") + 2
     words = ("dataset=stripes", "trainer=cpu", "logger=none", f"num_workers={workers}")
-    code = (
-        2 if statement.startswith("raise") else 1
-    )  # refused before it begins, as what is wrong with the data
+    # refused before it begins, like other errors in the data
+    code = 2 if statement.startswith("raise") else 1
     printed = Shell(local)("train", *words, fails=code)
     assert printed.endswith(f"{said.replace('LINE', str(line))}\n")
     assert f'File "{ROOT}' not in printed
 
 
-def test_the_files_of_plugins_are_told_from_others(installed):
+def test_files_of_plugins_are_distinguished_from_others(installed):
     (installed / "mine.py").touch()
     names = {
         installed / "mine.py": "mine.py",
@@ -418,8 +417,8 @@ def test_the_files_of_plugins_are_told_from_others(installed):
 
 
 @pytest.mark.parametrize("packages", ["site-packages", "dist-packages"])
-def test_packages_that_lie_in_the_folder_of_the_standard_library_are_plugins(packages, empty, monkeypatch):
-    """As in conda and in Docker's images of Python; Debian's folder has a name of its own."""
+def test_packages_inside_the_folder_of_the_standard_library_are_plugins(packages, empty, monkeypatch):
+    """As in conda and in Docker's Python images; on Debian the folder has a different name."""
     site = empty / "lib" / "python3.14" / packages
     extending_page.write_files(site, PACKAGE)
     install(site, f"{PACKAGE}.conf")
@@ -437,8 +436,8 @@ def test_packages_that_lie_in_the_folder_of_the_standard_library_are_plugins(pac
     }
 
 
-def test_a_command_to_type_names_the_further_folder_of_its_line(local):
-    """In a run and in a run of a sweep, whose processes read the same words."""
+def test_a_suggested_command_includes_the_config_dir(local):
+    """In a single run and in a run of a sweep, whose processes read the same words."""
     folder = local / "of mine"
     (local / "conf").rename(folder)
     line = ("--config-dir", "of mine", "dataset=stripes", "model=lines", "upstream=require", "logger=none")
@@ -454,15 +453,15 @@ def test_a_command_to_type_names_the_further_folder_of_its_line(local):
         ("- 1\n", "of method=mine, which has no settings"),
     ],
 )
-def test_help_is_shown_where_values_cannot_be_resolved(text, said, tmp_path):
+def test_help_is_shown_even_if_values_cannot_be_resolved(text, said, tmp_path):
     file = tmp_path / "conf" / "method" / "mine.yaml"
     file.parent.mkdir(parents=True)
     file.write_text(text)
     assert said in Shell(tmp_path)("discover", "method=mine", "--help")
 
 
-def test_hidden_files_are_no_words(empty):
-    """As macOS and Emacs leave them beside a file, and as none could be chosen: `..yaml`."""
+def test_hidden_files_are_not_choices(empty):
+    """Such as macOS and Emacs leave beside a file, and names that could not be chosen: `..yaml`."""
     (empty / "conf" / "method").mkdir(parents=True)
     for name in ("._ball.yaml", ".#ball.yaml", ".yaml", "..yaml"):
         (empty / "conf" / "method" / name).write_bytes(b"\0\xff")
@@ -475,7 +474,7 @@ def test_hidden_files_are_no_words(empty):
     assert said.startswith("There is no method=folder. There are: barlow, ")
 
 
-def test_help_shows_a_word_and_a_comment_as_they_can_be_printed(tmp_path):
+def test_help_escapes_control_characters_and_wraps_long_names(tmp_path):
     methods = tmp_path / "conf" / "method"
     methods.mkdir(parents=True)
     (methods / f"{'long' * 30}.yaml").write_text("# Has a long name.\n_target_: a.B\n")
@@ -495,7 +494,7 @@ def test_help_lists_a_file_that_is_not_utf8(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_installed_package_is_used_from_anywhere(tmp_path):
+def test_an_installed_package_works_from_any_folder(tmp_path):
     """The wheel is built from the page's pyproject.toml; its slices are applied in another process."""
     extending_page.write_files(tmp_path / "source", PACKAGE)
     venv.create(tmp_path / "venv")
@@ -515,7 +514,7 @@ def test_an_installed_package_is_used_from_anywhere(tmp_path):
     build = "import sys; from hatchling import build; build.build_wheel(sys.argv[1])"
     subprocess.run([sys.executable, "-c", build, tmp_path], cwd=tmp_path / "source", check=True)
     (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as file:  # as pip does with a wheel of Python alone
+    with zipfile.ZipFile(wheel) as file:  # as pip does with a pure-Python wheel
         file.extractall(site)
     discover = (python, ROOT / "discover.py")
     assert "(stripes-pack)" in run(*discover, "--help")

@@ -1,4 +1,4 @@
-"""What the published Spotlight tool saved, by command: reported as it is, and followed by further spotlights."""
+"""Files that the published Spotlight tool saved: reported as they are, and the start of a further search."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ GOLDEN = FIXTURES / "spotlight_spherical_small.npz"
 
 @pytest.fixture(scope="module")
 def published():
-    """A run of the published tool: its inputs, and three spotlights, each after those before it."""
+    """A run of the published tool: its inputs, and three spotlights, found one after another."""
     with np.load(GOLDEN) as file:
         arrays = dict(file)
     return arrays | {"settings": json.loads(str(arrays["settings"]))}
 
 
 def write(folder, arrays):
-    """The files that the tool leaves, as its scripts name them."""
+    """Write the files of the published tool, with the keys that its scripts use."""
     inference = {"embeddings": arrays["embeddings"], "losses": arrays["losses"]}
     (folder / "x.pkl").write_bytes(pickle.dumps(inference))
     for i in range(3):
@@ -42,12 +42,12 @@ def write(folder, arrays):
 
 
 def mean_losses(arrays, i):
-    """Of one of its spotlights, inside and outside."""
+    """The mean losses inside and outside one of its spotlights."""
     w, y = (arrays[name].astype(np.float64) for name in (f"spotlight{i}_unnormalized_weights", "losses"))
     return w @ y / w.sum(), (1 - w) @ y / (1 - w).sum()
 
 
-def test_a_gate_over_spotlights_found_in_all_examples_asks_for_others(shell, published):
+def test_a_gate_on_spotlights_found_in_all_examples_asks_for_other_predictions(shell, published):
     write(shell.folder, published)
     words = ("slices=s0.pkl", "predictions=x.pkl", "logger=none", "fail_if.accuracy_below=0.7")
     text = shell("discover", *words, fails=2)
@@ -56,7 +56,7 @@ def test_a_gate_over_spotlights_found_in_all_examples_asks_for_others(shell, pub
     )
 
 
-def test_saved_spotlights_are_reported_by_one_line(shell, published):
+def test_saved_spotlights_are_reported_with_one_command(shell, published):
     write(shell.folder, published)
     text = shell("discover", "slices=s0.pkl,s1.pkl", "predictions=x.pkl", "logger=none")
     assert "predictions: given (x.pkl) · slices: given (s0.pkl,s1.pkl)\n" in text
@@ -79,7 +79,7 @@ def test_saved_spotlights_are_reported_by_one_line(shell, published):
 
 
 def test_saved_spotlights_are_tested_on_other_predictions(shell, published):
-    """The same embeddings a little shaken, with losses that are high where the planted examples were."""
+    """The same embeddings with a little noise, and losses that are high where the planted examples were."""
     write(shell.folder, published)
     rng = np.random.default_rng(0)
     x = published["embeddings"] + rng.normal(scale=0.01, size=published["embeddings"].shape)
@@ -92,8 +92,8 @@ def test_saved_spotlights_are_tested_on_other_predictions(shell, published):
 
 
 @pytest.mark.parametrize("files", ["past=s0.pkl", "past=s0.pkl,s1.pkl"])
-def test_a_search_goes_on_where_the_published_tool_stopped(shell, published, files):
-    """The published search, told of the published spotlights before it, finds the next of the published run."""
+def test_a_search_continues_where_the_published_tool_stopped(shell, published, files):
+    """Given the earlier published spotlights, the published search finds the next one of the published run."""
     write(shell.folder, published)
     j = files.count("pkl")
     settings = published["settings"]
@@ -121,7 +121,7 @@ def test_a_search_goes_on_where_the_published_tool_stopped(shell, published, fil
     assert len(np.intersect1d(ours, theirs)) >= 0.9 * top
 
 
-def test_past_slices_of_more_examples_are_found_by_id(published):
+def test_past_slices_of_more_examples_are_matched_by_id(published):
     p = Predictions.from_arrays(published["embeddings"], published["losses"])
     first = Spotlight(n_slices=1, min_size=30).fit(p)
     rows = np.random.default_rng(0).permutation(len(p))[:400]
@@ -138,7 +138,7 @@ def test_past_slices_of_more_examples_are_found_by_id(published):
         Spotlight(past=first.slices_, **settings).fit(others)
 
 
-def test_past_slices_that_reach_none_of_the_examples_change_nothing(published):
+def test_past_slices_with_no_weight_on_the_examples_change_nothing(published):
     p = Predictions.from_arrays(published["embeddings"], published["losses"])
     first = Spotlight(n_slices=1, min_size=30).fit(p)
     beyond = np.flatnonzero(first.slices_.weights[0] == 0)
@@ -148,7 +148,7 @@ def test_past_slices_that_reach_none_of_the_examples_change_nothing(published):
     np.testing.assert_array_equal(after.slices_.weights, alone.slices_.weights)
 
 
-def test_a_search_in_half_of_the_examples_comes_after_spotlights_of_all(shell, published):
+def test_a_search_in_half_of_the_examples_avoids_past_spotlights_of_all(shell, published):
     write(shell.folder, published)
     searched = ("method=spotlight", "method.n_slices=1", "method.min_size=20")
     line = ("discover", "predictions=x.pkl", "logger=none", *searched)
@@ -158,5 +158,5 @@ def test_a_search_in_half_of_the_examples_comes_after_spotlights_of_all(shell, p
     (after,) = set(shell.reports()) - {alone}
     w, later = (Slices.load(report.parent / "slices").weights[0] for report in (alone, after))
     past = published["spotlight0_unnormalized_weights"]
-    assert past @ w / w.sum() > 0.5  # alone, it finds what was found before
+    assert past @ w / w.sum() > 0.5  # without past, it finds the same slice again
     assert past @ later / later.sum() < 0.1

@@ -1,4 +1,4 @@
-"""What a job makes and what it takes from the stores: damaged, read-only, full."""
+"""What a job takes from the stores and what it makes anew: damaged records, read-only disks, leftovers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CPU = functools.partial(Trainer, accelerator="cpu", enable_progress_bar=False, e
 
 @pytest.fixture
 def target(tmp_path):
-    """The digits and a network whose weights are given."""
+    """The digits and a network with given weights."""
     small = functools.partial(SmallCNN, channels=(4, 8), embedding=8)
     seed_everything(0, verbose=False)
     torch.save(small(Digits("test").task).state_dict(), tmp_path / "weights.pt")
@@ -77,8 +77,8 @@ def refusing(number):
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
-def test_what_is_complete_needs_no_lock(target, number, monkeypatch):
-    """A store on a read-only disk serves what it holds, and says what to do about what it lacks."""
+def test_a_complete_record_needs_no_lock(target, number, monkeypatch):
+    """A store on a read-only disk serves its records; if one is missing, the error says what to do."""
     with monkeypatch.context() as patch:
         patch.setattr(filelock.FileLock, "acquire", refusing(number))
         with pytest.raises(
@@ -109,8 +109,8 @@ def test_a_trained_checkpoint_needs_no_lock(target, tmp_path, monkeypatch):
     assert plan.pull_checkpoint(target) == folder / "model.ckpt"
 
 
-def test_what_killed_runs_left_is_swept_by_the_next(tmp_path, monkeypatch):
-    """A run has a folder of its own, so what lies in its neighbours' is looked at."""
+def test_leftovers_of_killed_runs_are_removed_by_the_next_run(tmp_path, monkeypatch):
+    """Each run has its own folder, so the neighbouring folders are searched."""
     killed = tmp_path / "first run" / ".slices-k1ll3d"
     (killed / "new").mkdir(parents=True)
     (killed / "lock").touch()

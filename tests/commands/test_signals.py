@@ -1,4 +1,4 @@
-"""Ctrl+C and SIGTERM at every door: one sentence, 130 or 143, work kept, nothing left running. Real processes."""
+"""Ctrl+C and SIGTERM for real processes: one sentence, exit code 130 or 143, work kept, nothing left running."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ INFER = (*MODEL, "checkpoint=pretrained", f"inference.batch_size={BATCH}")
 
 
 class Job:
-    """An entry point in a session of its own, as a terminal or a scheduler runs it."""
+    """An entry point in its own session, as a terminal or a scheduler runs it."""
 
     def __init__(self, folder: Path, *command: str) -> None:
         (folder / "slow.py").write_text(SLOW)
@@ -69,7 +69,7 @@ class Job:
         )
 
     def wait_for(self, *patterns: str) -> None:
-        """Until there are files of such names."""
+        """Wait until every pattern matches a file."""
         for _ in range(1200):
             if all(any(self.folder.glob(pattern)) for pattern in patterns):
                 return
@@ -78,7 +78,7 @@ class Job:
         raise AssertionError(f"{patterns} never came")
 
     def end(self, name: str, to: str) -> tuple[int, str, str]:
-        """Exit code, standard output and error after a signal to the process alone, or to all of its group."""
+        """Send a signal to the process or its group; return the exit code, standard output and standard error."""
         (os.killpg if to == "group" else os.kill)(self.process.pid, getattr(signal, name))
         output, errors = self.process.communicate(timeout=120)
         for _ in range(50):
@@ -132,15 +132,15 @@ SWEEP = ("train", "-m", *MODEL, "trainer=cpu", "seed=1,2")
         pytest.param(SWEEP, 1, "SIGTERM", "one", BEGINS, id="sweep"),
     ],
 )
-def test_a_job_says_that_it_is_interrupted(tmp_path, words, ranks, name, to, again):
-    """In the first epoch of a training nothing is finished yet; of an inference every batch is kept."""
+def test_an_interrupted_job_prints_one_sentence(tmp_path, words, ranks, name, to, again):
+    """In the first epoch of training, nothing is finished yet; in inference, every batch is kept."""
     job = Job(tmp_path, script(words[0]), *words[1:])
     job.wait_for(*(f"at-work-{rank}-*" for rank in range(ranks)))
     code, output, errors = job.end(name, to)
     assert errors == f"interrupted ({name}); the same command {again}\n"
     assert "Traceback" not in output
     assert code == SAID[name]
-    assert output.count("train → ") <= 1  # no further job of a sweep
+    assert output.count("train → ") <= 1  # no further run of a sweep starts
 
 
 @pytest.mark.parametrize(
@@ -151,8 +151,8 @@ def test_a_job_says_that_it_is_interrupted(tmp_path, words, ranks, name, to, aga
     ],
     ids=["one process", "two"],
 )
-def test_inference_goes_on_after_the_last_finished_batch(tmp_path, name, trainer, ranks):
-    """Shards are written once a minute, and no minute has passed: it is the signal that has them written."""
+def test_inference_resumes_after_the_last_finished_batch(tmp_path, name, trainer, ranks):
+    """Shards are written once a minute; here less time has passed, so it is the signal that writes them."""
     job = Job(tmp_path, script("infer"), *INFER, *trainer)
     job.wait_for(*(f"at-work-{rank}-*" for rank in range(ranks)))
     code, _, _ = job.end(name, "one")
@@ -192,7 +192,7 @@ def assert_same(a: Predictions, b: Predictions) -> None:
     np.testing.assert_array_equal(a.losses, b.losses)
 
 
-def test_a_search_says_that_it_is_interrupted(tmp_path):
+def test_an_interrupted_search_prints_one_sentence(tmp_path):
     rng = np.random.default_rng(0)
     np.savez(
         tmp_path / "p.npz", embeddings=rng.normal(size=(20_000, 16)), losses=rng.exponential(size=20_000)
@@ -206,11 +206,11 @@ def test_a_search_says_that_it_is_interrupted(tmp_path):
         f"interrupted (SIGINT); the same command {BEGINS}\n",
     ), output
     (log,) = tmp_path.glob("outputs/discover/*/*/discover.log")
-    assert "Traceback" in log.read_text()  # where it was, for who wants to know
+    assert "Traceback" in log.read_text()  # the log shows where it was interrupted
     assert not list(tmp_path.glob("outputs/discover/*/*/.slices-*"))
 
 
-def test_an_interrupted_sweep_shows_what_is_finished(tmp_path):
+def test_an_interrupted_sweep_shows_its_finished_runs(tmp_path):
     rng = np.random.default_rng(0)
     np.savez(
         tmp_path / "p.npz", embeddings=rng.normal(size=(20_000, 16)), losses=rng.exponential(size=20_000)
@@ -229,7 +229,7 @@ def test_an_interrupted_sweep_shows_what_is_finished(tmp_path):
     assert not (tmp_path / "swept" / "2").exists()
 
 
-def test_a_job_that_is_only_starting_leaves_nothing(tmp_path):
+def test_a_job_interrupted_during_startup_leaves_nothing(tmp_path):
     job = Job(tmp_path, script("train"), *MODEL, "trainer=cpu")
     job.wait_for("outputs/train/*/*/train.log")
     code, _, errors = job.end("SIGINT", "group")
@@ -237,7 +237,7 @@ def test_a_job_that_is_only_starting_leaves_nothing(tmp_path):
     assert not (tmp_path / "outputs").exists()
 
 
-def test_the_browser_ends(tmp_path):
+def test_the_explorer_ends_on_ctrl_c(tmp_path):
     (tmp_path / "outputs").mkdir()
     job = Job(tmp_path, script("browse"), "port=0", "open=false")
     assert job.process.stdout is not None
@@ -247,7 +247,7 @@ def test_the_browser_ends(tmp_path):
 
 
 @OFTEN_TESTED
-def test_the_jobs_of_a_parallel_sweep_keep_what_they_have_inferred(tmp_path):
+def test_the_jobs_of_a_parallel_sweep_keep_their_inferred_batches(tmp_path):
     words = ("-m", *INFER, "trainer=cpu", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     job = Job(tmp_path, script("infer"), *words, "+model.kwargs.seconds=0.3,0.4")
     job.wait_for("at-work-0-0.3", "at-work-0-0.4")
@@ -260,8 +260,8 @@ def test_the_jobs_of_a_parallel_sweep_keep_what_they_have_inferred(tmp_path):
 
 
 @OFTEN_TESTED
-def test_the_processes_of_torchrun_end_in_good_order(tmp_path):
-    """torchrun itself always ends with 1 and a traceback of its own; ours add a sentence, and keep their rows."""
+def test_the_processes_of_torchrun_end_cleanly(tmp_path):
+    """torchrun itself always exits with 1 and its own traceback; our processes add one sentence and keep their rows."""
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     job = Job(tmp_path, *launcher, script("infer"), *INFER, "trainer=ddp_cpu")
     job.wait_for("at-work-0-*", "at-work-1-*")
@@ -281,7 +281,7 @@ def test_processes_end_with_the_one_that_launched_them(tmp_path):
     assert code == -signal.SIGKILL
 
 
-def test_wandb_hears_how_it_ended(tmp_path):
+def test_wandb_receives_the_exit_code(tmp_path):
     job = Job(tmp_path, script("train"), *MODEL[:-1], "logger=wandb", "trainer=cpu")
     job.wait_for("at-work-0-*")
     assert job.end("SIGTERM", "one")[0] == 143
@@ -296,7 +296,7 @@ def test_wandb_hears_how_it_ended(tmp_path):
     assert [record["exit"]["exit_code"] for record in records if record["type"] == "exit"] == [143]
 
 
-def test_an_impatient_second_ctrl_c_ends_at_once(tmp_path):
+def test_a_second_ctrl_c_ends_at_once(tmp_path):
     program = """
 import time
 from weakspot import signals
@@ -316,7 +316,7 @@ with signals.interruptible(say):
     assert job.process.stdout is not None
     assert job.process.stdout.readline() == "ready\n"
     job.process.send_signal(signal.SIGINT)
-    job.process.send_signal(signal.SIGINT)  # the same one, by way of another process
+    job.process.send_signal(signal.SIGINT)  # the same Ctrl+C, forwarded by another process
     assert job.process.stdout.readline() == "cleaning\n"
     time.sleep(1.5)
     code, output, _ = job.end("SIGINT", "one")
@@ -337,7 +337,7 @@ with signals.interruptible(lambda interrupted: print("last words", interrupted.n
     job = Job(tmp_path, "-c", program)
     assert job.process.stdout is not None
     assert job.process.stdout.readline() == "ready\n"
-    time.sleep(2)  # until it waits for itself: a signal before that ends it as any other
+    time.sleep(2)  # until it is deadlocked; an earlier signal would end it in the ordinary way
     begun = time.monotonic()
     code, output, _ = job.end("SIGTERM", "one")
     assert (code, output) == (143, "last words SIGTERM\n")
@@ -359,14 +359,14 @@ callback()
 """
 
 
-# a second or two in which no handler runs
+# runs for a second or two, during which no signal handler runs
 COMPILED = "import hashlib; hashlib.pbkdf2_hmac('sha512', b'', b'', 3_500_000)"
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("swallowing", [FINALIZER, CALLBACK], ids=["finalizer", "callback of compiled code"])
-def test_an_interruption_that_is_swallowed_is_not_lost(tmp_path, swallowing, name):
-    """Python passes over what a finalizer or a callback raises; the work went on, and later signals changed nothing."""
+def test_a_swallowed_interruption_is_not_lost(tmp_path, swallowing, name):
+    """Python ignores what finalizers and callbacks raise: the work used to go on, and later signals changed nothing."""
     program = f"""
 import os, signal, threading, time
 from weakspot import signals
@@ -390,7 +390,7 @@ with signals.interruptible(lambda interrupted: print("at once", flush=True)):
     assert job.process.returncode == 128 + signal.Signals[name]
 
 
-def test_a_job_that_ends_after_a_swallowed_interruption_ends_as_it_would(tmp_path):
+def test_a_job_that_finishes_after_a_swallowed_interruption_ends_normally(tmp_path):
     program = f"""
 import os, signal, time
 from weakspot import signals

@@ -1,5 +1,4 @@
-"""What is not needed is not imported: Lightning where nothing is trained or inferred, torch where nothing computes in
-it."""
+"""Only needed packages are imported: Lightning only to train or infer, torch only to compute with it."""
 
 from __future__ import annotations
 
@@ -28,18 +27,18 @@ def given(shell: Shell) -> Shell:
     return shell
 
 
-def test_given_predictions(given: Shell) -> None:
+def test_given_predictions_import_no_torch(given: Shell) -> None:
     found = imported(given, "predictions=my.npz", "method=random", "logger=none")
     assert not found & (TRAINING | {"torch", "wandb"})
 
 
-def test_a_configuration_that_is_only_shown(shell: Shell) -> None:
+def test_showing_the_configuration_imports_nothing_heavy(shell: Shell) -> None:
     found = imported(shell, "--cfg", "job")
     assert not found & (TRAINING | {"torch", "wandb", "sklearn", "scipy", "pyarrow", "numpy"})
 
 
 @pytest.mark.slow
-def test_given_predictions_by_the_default_method_and_logger(given: Shell) -> None:
+def test_given_predictions_with_the_default_method_and_logger_import_no_torch(given: Shell) -> None:
     found = imported(given, "predictions=my.npz")
     assert not found & (TRAINING | {"torch"})
     assert "wandb" in found
@@ -55,12 +54,12 @@ def test_given_predictions_by_the_default_method_and_logger(given: Shell) -> Non
         "logger=wandb method=scan",
     ],
 )
-def test_a_model_that_is_trained_and_read_already(digits: Shell, words: str) -> None:
+def test_a_cached_model_and_predictions_import_no_lightning(digits: Shell, words: str) -> None:
     found = imported(digits, "training.epochs=1", "method=random", *words.split())
     assert not found & TRAINING
 
 
 @pytest.mark.slow
-def test_what_is_to_be_inferred_takes_lightning(digits: Shell) -> None:
+def test_inference_imports_lightning(digits: Shell) -> None:
     found = imported(digits, "logger=none", "training.epochs=1", "method=random", "predictions_dir=anew")
     assert found >= {"pytorch_lightning", "torchmetrics"}

@@ -1,4 +1,4 @@
-"""The table with which a sweep ends."""
+"""The table printed at the end of a sweep."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def write_predictions(file: Path) -> float:
 WORDS = ("predictions=my.npz", "method=kmeans", "logger=none", "hydra.sweep.dir=swept")
 
 
-def test_a_sweep_ends_with_a_row_for_each_run_even_where_a_gate_fails(shell):
+def test_a_sweep_ends_with_a_row_for_each_run_even_if_a_gate_fails(shell):
     accuracy_of_all = write_predictions(shell.folder / "my.npz")
     words = (*WORDS, "method.n_clusters=6")
     text = shell("discover", "-m", *words, "confirm=0,0.5,0.6", fails=False)
@@ -58,7 +58,7 @@ def test_a_sweep_ends_with_a_row_for_each_run_even_where_a_gate_fails(shell):
     assert accuracy == f"{100 * accuracy_of_all:.1f}\u202f%"
 
     text = shell("discover", "-m", *words, "fail_if.accuracy_below=0.7,0.01", fails=3)
-    # The third run below the folder is one of the earlier sweep.
+    # The third run in the folder comes from the earlier sweep.
     assert [(row[0], row[-1]) for row in rows(text)] == [("0", "stopped by fail_if"), ("1", "")]
     assert [row[2].startswith("1 of ") for row in rows(text)] == [True, True]
     assert (
@@ -67,7 +67,7 @@ def test_a_sweep_ends_with_a_row_for_each_run_even_where_a_gate_fails(shell):
     assert text.count("the model is right on") == 1
 
 
-def test_runs_that_failed_have_a_row_and_say_why(shell):
+def test_failed_runs_have_a_row_and_a_reason(shell):
     write_predictions(shell.folder / "my.npz")
     text = shell("discover", "-m", *WORDS, "method.n_clusters=0,6,1000", fails=2)
     assert [row[0] for row in rows(text)] == ["0", "1", "2"]
@@ -82,11 +82,11 @@ def test_runs_that_failed_have_a_row_and_say_why(shell):
     )
     assert "Error executing" not in text
 
-    # The first run that fails sets the exit code, here a gate.
+    # The first failing run sets the exit code; here it fails at a gate.
     text = shell("discover", "-m", *WORDS, "method.n_clusters=6,0", "fail_if.accuracy_below=0.7", fails=3)
     assert [row[-1] for row in rows(text)] == ["stopped by fail_if", "failed"]
 
-    # The same folder again, with other runs: what failed before is not said of them.
+    # The same folder again, with other runs: earlier failures are not reported for them.
     text = shell("discover", "-m", *WORDS, "method.n_clusters=6,5")
     assert [len(row) for row in rows(text)] == [4, 4]
     assert "run 0" not in text
@@ -94,7 +94,7 @@ def test_runs_that_failed_have_a_row_and_say_why(shell):
 
 
 def test_runs_that_have_not_begun_have_a_row(shell):
-    """A sweep in batches ends with the first that holds a failure."""
+    """A sweep in batches ends with the first batch that contains a failure."""
     write_predictions(shell.folder / "my.npz")
     words = (*WORDS, "hydra.sweeper.max_batch_size=1", "hydra.sweep.subdir=of_${method.n_clusters}")
     shell("discover", "-m", *words, "method.n_clusters=7")  # an earlier sweep in the same folder
@@ -118,8 +118,8 @@ def test_runs_that_have_not_begun_have_a_row(shell):
         ("hydra.sweep.subdir=run_${hydra.job.num}", "seed=sort(2,1)"),
     ],
 )
-def test_every_run_is_known_by_its_words(shell, words):
-    """Those of Hydra's grammar for sweeps, each of two runs; they fail, which is as good here."""
+def test_every_run_is_identified_by_its_overrides(shell, words):
+    """Overrides in Hydra's sweep grammar, each for two runs; that the runs fail does not matter here."""
     settings = [word for word in WORDS if not word.startswith("method=")]
     text = shell("discover", "-m", *settings, "stability=-1", *words, fails=2)
     assert [row[-1] for row in rows(text)] == ["failed", "failed"]
@@ -141,7 +141,9 @@ def test_runs_in_other_processes_have_their_rows(shell):
     assert "Error executing" not in text
 
 
-def test_what_cannot_be_left_for_the_table_is_said_at_once(tmp_path: Path, monkeypatch, capsys) -> None:
+def test_a_result_that_cannot_be_saved_for_the_table_is_printed_at_once(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
     def full(folder: Path, result: Mapping[str, str]) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -155,8 +157,8 @@ def test_what_cannot_be_left_for_the_table_is_said_at_once(tmp_path: Path, monke
     )
 
 
-def test_a_sweep_begins_beside_one_that_deletes_its_files(tmp_path: Path, monkeypatch) -> None:
-    """A file may be gone when it is asked when it was written."""
+def test_a_sweep_begins_while_another_deletes_its_files(tmp_path: Path, monkeypatch) -> None:
+    """A file may be deleted before its modification time is read."""
     (tmp_path / "kept").write_text("")
     (tmp_path / "deleted").write_text("")
     is_file = Path.is_file
@@ -176,7 +178,7 @@ def test_a_sweep_begins_beside_one_that_deletes_its_files(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("result", ["[1, 2]", '{"loss": "low"}', "{", "\\ud800", "[" * 100_000])
-def test_a_result_of_another_shape_is_none(tmp_path: Path, capsys, result: str) -> None:
+def test_an_invalid_result_is_ignored(tmp_path: Path, capsys, result: str) -> None:
     run = tmp_path / "0"
     (run / ".hydra").mkdir(parents=True)
     (run / ".hydra/overrides.yaml").write_text("[seed=1]")
@@ -186,7 +188,7 @@ def test_a_result_of_another_shape_is_none(tmp_path: Path, capsys, result: str) 
 
 
 def test_a_run_without_a_result_did_not_finish(tmp_path: Path, capsys) -> None:
-    """As one whose process was killed for memory."""
+    """For example, because its process was killed for lack of memory."""
     for run in ("0", "1"):
         (tmp_path / run / ".hydra").mkdir(parents=True)
         (tmp_path / run / ".hydra/overrides.yaml").write_text(f"[seed={run}]")
@@ -204,7 +206,7 @@ def test_findings_are_counted_without_their_tables(shell, capsys) -> None:
     assert rows(capsys.readouterr().out)[0][2:] == rows(text)[0][2:]
 
 
-def test_a_failure_is_told_where_no_run_can_have_a_row(shell) -> None:
+def test_a_failure_is_reported_even_if_no_run_can_have_a_row(shell) -> None:
     write_predictions(shell.folder / "my.npz")
     text = shell("discover", "-m", *WORDS, "hydra.output_subdir=null", "stability=-1,-2", fails=2)
     assert text.endswith("\nstability=-1 must be 0 (not measured) or how often to fit again\n")
@@ -216,7 +218,7 @@ def test_a_sweep_of_trainings_shows_their_validation_losses(shell):
     found = rows(text)
     assert [row[:2] for row in found] == [["0", "seed=3"], ["1", "seed=4"]]
     assert all(0 < float(row[2]) < 2 for row in found)
-    assert "browse.py" not in text  # which shows reports
+    assert "browse.py" not in text  # it shows reports, and training writes none
     assert re.search(r"below multirun/train/\d{4}-\d\d-\d\d/", text)
     assert "The runs of this sweep" not in shell("train", "training.epochs=1", "seed=3", "logger=none")
     assert not list(shell.folder.glob("outputs/train/**/result.json"))

@@ -1,4 +1,4 @@
-"""A published cluster tree by itself is reported; every run of UDIS leaves one."""
+"""Reports of a published cluster tree alone, and the tree that every run of UDIS leaves."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_published_bed_tree_has_the_published_numbers(bed):
     assert [round(one.statistics.accuracy_inside, 3) for one in bed.slices] == [0.286, 0.286, 0.3, 0.333]
 
 
-def test_nothing_of_it_is_confirmed_and_it_says_why(bed):
+def test_a_tree_alone_confirms_nothing_and_explains_why(bed):
     assert bed.confirmation.mode == "off"
     assert "A tree alone cannot be tested" in bed.confirmation.explanation
     assert "confirm=" not in bed.confirmation.explanation
@@ -71,7 +71,7 @@ def test_nothing_of_it_is_confirmed_and_it_says_why(bed):
     assert sum(finding.errors_explained for finding in bed.findings) == pytest.approx(45 / 76)
 
 
-def test_losses_are_those_of_clusters_and_no_examples(bed):
+def test_losses_are_those_of_clusters_not_of_examples(bed):
     published = {leaf["id"]: leaf for leaf in leaves_of(read(BED))}
     for one in bed.slices:
         assert one.statistics.loss_inside == pytest.approx(published[one.statistics.cluster.node]["loss"])
@@ -85,7 +85,7 @@ def test_losses_are_those_of_clusters_and_no_examples(bed):
     assert [bed.example(row).wrong for row in first] == [True] * len(first)
 
 
-def test_one_line_prints_and_reports_it(shell):
+def test_one_command_prints_and_reports_a_tree(shell):
     text = shell("discover", f"tree={BED}", "logger=none")
     assert "4 of 11 clusters fail; accuracy of all 182: 58.2\u202f%" in text
     (report,) = shell.reports()
@@ -103,7 +103,7 @@ def test_one_line_prints_and_reports_it(shell):
 
 
 @pytest.mark.parametrize("share", [0.66, 0.9])
-def test_a_tree_of_ours_comes_back_with_the_same_clusters(share):
+def test_an_exported_tree_is_read_back_with_the_same_clusters(share):
     p = single_label()
     u = UDIS(accuracy_threshold=share).fit(p)
     ours, theirs = Findings.build(p, u.slices_), told(export(u.slices_), accuracy_threshold=share)
@@ -120,7 +120,7 @@ def test_a_tree_of_ours_comes_back_with_the_same_clusters(share):
     assert names[0] in render(theirs)
 
 
-def test_a_tree_in_which_none_fails_names_the_worst():
+def test_a_tree_without_failing_clusters_names_the_worst():
     findings = told(read(BED), accuracy_threshold=0.4)
     assert findings.slices == ()
     assert [miss.size for miss in findings.near_misses] == [7, 7, 10]
@@ -128,7 +128,7 @@ def test_a_tree_in_which_none_fails_names_the_worst():
     assert "The worst: 7 examples at 28.6 %, 5.3 points above it" in printed(findings)
 
 
-def test_a_tree_without_the_loss_of_a_cluster_has_none_at_all():
+def test_a_tree_that_lacks_the_loss_of_one_cluster_has_no_overall_loss():
     published = copy.deepcopy(read(BED))
     next(leaves_of(published))["loss"] = float("nan")
     findings = told(published)
@@ -139,7 +139,7 @@ def test_a_tree_without_the_loss_of_a_cluster_has_none_at_all():
         assert not re.search(r"\bnan\b", door, re.IGNORECASE)
 
 
-def test_one_name_of_two_images_is_refused():
+def test_two_images_of_the_same_name_are_refused():
     published = copy.deepcopy(read(BED))
     leaf = next(leaves_of(published))
     leaf["images"].append(str(leaf["images"][0]))
@@ -158,7 +158,7 @@ def test_every_run_of_udis_leaves_its_tree(kind, tmp_path):
     assert [leaf.members for leaf in tree.leaves()] == [leaf.members for leaf in kept.leaves()]
 
 
-def test_a_record_that_lacks_what_a_published_tree_holds_leaves_none(tmp_path, caplog):
+def test_predictions_without_losses_and_confidences_leave_no_tree(tmp_path, caplog):
     p = single_label()
     bare = Predictions.from_arrays(p.embeddings, correct=p.correct)
     with caplog.at_level(logging.INFO):
@@ -176,8 +176,8 @@ def test_a_method_without_a_tree_leaves_none(tmp_path):
     assert not (tmp_path / "fc_treeData.json").exists()
 
 
-def test_a_tree_is_browsed_and_leaves_no_run(tmp_path):
-    """The real line: the page is what `discover.py tree=FILE` reports, and the only one that is served."""
+def test_browsing_a_tree_leaves_no_run(tmp_path):
+    """The actual command: it serves a single page, the report of `discover.py tree=FILE`."""
     line = [sys.executable, str(ROOT / "browse.py"), f"tree={BED}", "port=0", "open=false"]
     browsing = subprocess.Popen(
         line,

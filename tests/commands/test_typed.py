@@ -1,4 +1,4 @@
-"""What was typed, and what is said: one sentence, before any cost, with exit code 2 and nothing left behind."""
+"""Errors in typed commands: one sentence, before anything runs, with exit code 2 and nothing left behind."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Typed = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
-    """Types a line, in this process and a folder of its own, and returns the exit code and all that is said."""
+    """A function that runs a command in this process and its own folder; it returns the exit code and all output."""
     monkeypatch.chdir(tmp_path)
     for name in ("DATA_DIR", "MODEL_DIR", "HYDRA_FULL_ERROR"):
         monkeypatch.delenv(name, raising=False)
@@ -53,7 +53,7 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 
 def write_inputs(folder: Path) -> None:
-    """What the lines below name."""
+    """Write the files that the commands below name."""
     draw = np.random.default_rng(0)
     x = draw.normal(size=(40, 3)).astype(np.float32)
     np.savez(folder / "my.npz", embeddings=x, losses=draw.random(40))
@@ -498,7 +498,9 @@ def nothing_is_left(folder: Path) -> bool:
 
 
 @pytest.mark.parametrize(("line", "sentence"), COMPOSED, ids=[line for line, _ in COMPOSED])
-def test_a_line_that_cannot_be_is_answered(typed: Typed, tmp_path: Path, line: str, sentence: str) -> None:
+def test_an_invalid_command_is_refused_in_one_sentence(
+    typed: Typed, tmp_path: Path, line: str, sentence: str
+) -> None:
     write_inputs(tmp_path)
     code, said = typed(*line.split())
     assert said.startswith(sentence), said
@@ -520,7 +522,7 @@ def test_a_line_that_cannot_be_is_answered(typed: Typed, tmp_path: Path, line: s
         ),
     ],
 )
-def test_what_no_run_of_a_sweep_can_be_is_said_once_and_none_begins(
+def test_an_error_in_all_runs_of_a_sweep_is_reported_once_and_none_begins(
     typed: Typed, tmp_path: Path, words: str, sentence: str
 ) -> None:
     code, said = typed("discover", "-m", *words.split())
@@ -530,7 +532,7 @@ def test_what_no_run_of_a_sweep_can_be_is_said_once_and_none_begins(
     assert nothing_is_left(tmp_path)
 
 
-def test_what_one_run_of_a_sweep_cannot_be_is_said_of_that_run(typed: Typed, tmp_path: Path) -> None:
+def test_an_error_in_one_run_of_a_sweep_is_reported_for_that_run(typed: Typed, tmp_path: Path) -> None:
     write_inputs(tmp_path)
     code, said = typed("discover", "-m", "tree=my.npz", "method=scan,udis", "logger=none")
     assert "run 0 (method=scan) failed: method=scan has no effect on a tree by itself" in said
@@ -539,7 +541,7 @@ def test_what_one_run_of_a_sweep_cannot_be_is_said_of_that_run(typed: Typed, tmp
 
 
 @pytest.mark.parametrize("options", [["-m", "--help"], ["--cfg", "job", "--multirun"]])
-def test_of_a_sweep_the_settings_of_its_first_run_are_shown(
+def test_help_and_cfg_show_the_settings_of_the_first_run_of_a_sweep(
     typed: Typed, tmp_path: Path, options: list[str]
 ) -> None:
     words = (
@@ -566,7 +568,7 @@ def test_of_a_sweep_the_settings_of_its_first_run_are_shown(
 
 
 @pytest.mark.parametrize(("line", "sentence"), JOBS, ids=[line for line, _ in JOBS])
-def test_what_cannot_work_is_refused_before_anything_is_made(
+def test_an_impossible_job_is_refused_before_anything_is_made(
     typed: Typed, tmp_path: Path, line: str, sentence: str
 ) -> None:
     write_inputs(tmp_path)
@@ -577,7 +579,7 @@ def test_what_cannot_work_is_refused_before_anything_is_made(
 
 
 @pytest.mark.parametrize("script", ["train", "discover"])
-def test_a_part_of_the_rows_is_for_inference_alone(typed: Typed, tmp_path: Path, script: str) -> None:
+def test_only_inference_takes_a_shard_of_the_rows(typed: Typed, tmp_path: Path, script: str) -> None:
     refused(
         typed(script, "logger=tensorboard", "trainer=cpu", "shard=3/64"),
         "shard=3/64 infers some of the rows: only infer.py takes it",
@@ -586,7 +588,7 @@ def test_a_part_of_the_rows_is_for_inference_alone(typed: Typed, tmp_path: Path,
 
 
 @pytest.mark.parametrize(("line", "sentence"), SEARCHES, ids=[line for line, _ in SEARCHES])
-def test_a_search_that_cannot_be_is_refused_before_a_model_is_trained(
+def test_an_impossible_search_is_refused_before_a_model_is_trained(
     typed: Typed, tmp_path: Path, line: str, sentence: str
 ) -> None:
     write_inputs(tmp_path)
@@ -605,7 +607,7 @@ def test_given_predictions_that_cannot_be_searched_leave_no_run(
     assert nothing_is_left(tmp_path)
 
 
-def test_a_job_of_a_sweep_says_which_it_was(typed: Typed, tmp_path: Path) -> None:
+def test_a_failed_job_of_a_sweep_is_identified(typed: Typed, tmp_path: Path) -> None:
     code, said = typed(
         "discover", "-m", "method=spotlight", "method.min_size=5000", "seed=0,1", "logger=none"
     )
@@ -629,10 +631,10 @@ def refused(answer: tuple[int, str], sentence: str) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_what_fails_later_is_one_sentence_too_and_its_run_stays(
+def test_a_later_failure_is_one_sentence_too_and_its_run_is_kept(
     typed: Typed, tmp_path: Path, workers: int
 ) -> None:
-    """A picture that is first opened in training, here or in a process that loads data."""
+    """An image that is first opened during training, in this process or in one that loads data."""
     lines = ["path,label,split"]
     for n in range(24):
         Image.new("RGB", (16, 16), (10 * n, 0, 0)).save(tmp_path / f"{n}.png")
@@ -650,7 +652,7 @@ def test_what_fails_later_is_one_sentence_too_and_its_run_stays(
     assert (log.parent / "config.yaml").is_file()
 
 
-def test_the_first_line_comes_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+def test_the_first_line_is_printed_before_anything_heavy_is_imported(tmp_path: Path) -> None:
     np.savez(tmp_path / "my.npz", embeddings=np.eye(4, dtype=np.float32), losses=np.ones(4))
     script = (
         "import io, runpy, sys\n"
@@ -712,14 +714,14 @@ def test_folders_that_cannot_be_written_are_named_before_training(
     assert nothing_is_left(tmp_path)
 
 
-def test_a_folder_is_tried_where_it_would_lie_and_leaves_nothing(tmp_path: Path) -> None:
+def test_checking_whether_a_folder_is_writable_leaves_nothing(tmp_path: Path) -> None:
     _check_writable("checkpoints_dir", tmp_path / "new" / ".." / ".." / tmp_path.name / "store" / "deep")
     _check_writable("checkpoints_dir", tmp_path / "a" / ".." / "b")
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
-def test_a_log_file_that_takes_nothing_costs_no_word(shell: Shell) -> None:
+def test_a_log_file_on_a_full_disk_does_not_change_the_output(shell: Shell) -> None:
     full = "hydra.job_logging.handlers.file.filename=/dev/full"
     said = shell("discover", "logger=none", "predictions=nowhere.npz", full, fails=True)
     assert said.splitlines() == [
@@ -743,8 +745,10 @@ ESCAPES = "\x1b[2J\x1b]0;owned\x07"
         (["seed{}=3"], "seed{}"),
     ],
 )
-def test_no_sentence_steers_the_terminal(typed: Typed, tmp_path: Path, words: list[str], named: str) -> None:
-    """Names from the command line and from within files are shown as what they are."""
+def test_messages_contain_no_terminal_escapes(
+    typed: Typed, tmp_path: Path, words: list[str], named: str
+) -> None:
+    """Control characters in names, from the command line and from files, are shown escaped."""
     np.savez(tmp_path / "my.npz", embeddings=np.eye(9), losses=np.ones(9), **{f"age{ESCAPES}": np.ones(9)})
     (tmp_path / "a.csv").write_text("path,label\n" + "".join(f"{n}{ESCAPES}.png,{n % 2}\n" for n in range(9)))
     code, said = typed("discover", "logger=none", *(word.format(ESCAPES) for word in words))

@@ -1,4 +1,4 @@
-"""Folders of images as people have them: links, loops, pipes, names that are no UTF-8."""
+"""Real-world folders of images: links, loops, pipes, and names that are not UTF-8."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ PLAIN = ["test/cat/1.png", "test/cat/deep/2.png", "test/dog/3.png"]
     "links",
     [
         {"test/cat/loop": ".."},  # one loop
-        {"test/cat/loop": "../..", "test/dog/loop": "../.."},  # two, each through the other
+        {"test/cat/loop": "../..", "test/dog/loop": "../.."},  # two loops, each through the other
         {"again": "again"},  # a link to itself
-        {"a_link": "test/cat"},  # to a folder that has a path of its own, though the link's comes first
+        {"a_link": "test/cat"},  # to a folder inside the root, though the link's path sorts first
         {"test/a_link": "dog"},
         {"back": "."},
     ],
     ids=str,
 )
-def test_links_within_are_no_second_place(root: Path, links: dict[str, str], follow_links: bool) -> None:
+def test_links_within_the_root_add_no_files(root: Path, links: dict[str, str], follow_links: bool) -> None:
     for name, target in links.items():
         (root / name).symlink_to(target)
     assert files_below(root, ENDINGS, follow_links) == PLAIN
 
 
-def test_links_that_lead_out_are_followed_where_that_is_asked_for(
+def test_links_that_lead_out_are_followed_only_on_request(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = root.parent / "other" / "bird"
     other.mkdir(parents=True)
     Image.new("RGB", (4, 4)).save(other / "4.png")
-    (other / "home").symlink_to(root)  # a loop through the world outside
+    (other / "home").symlink_to(root)  # a loop through a folder outside
     (root / "test" / "bird").symlink_to(other)
     (root / "test" / "dog" / "5.png").symlink_to(other / "4.png")
     (root / "test" / "dog" / "notes.txt").symlink_to(other / "4.png")
@@ -69,13 +69,13 @@ def test_links_that_lead_out_are_followed_where_that_is_asked_for(
     assert found.preview(0).size == (4, 4)
 
 
-def test_a_root_that_is_a_link_itself(root: Path) -> None:
+def test_the_root_may_be_a_link(root: Path) -> None:
     (root.parent / "link").symlink_to(root)
     assert files_below(root.parent / "link", ENDINGS) == PLAIN
 
 
 @pytest.mark.timeout(60)
-def test_what_is_no_file_is_passed_over(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_entries_that_are_not_files_are_skipped(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     os.mkfifo(root / "test" / "cat" / "pipe.png")
     (root / "test" / "cat" / "gone.png").symlink_to("nowhere.png")
     (root / "test" / "cat" / ".hidden.png").symlink_to("nowhere.png")
@@ -89,7 +89,7 @@ def test_what_is_no_file_is_passed_over(root: Path, caplog: pytest.LogCaptureFix
     assert image_names(root / "test" / "cat") == ["1.png"]
 
 
-def test_names_that_are_no_utf_8(root: Path) -> None:
+def test_names_that_are_not_utf_8(root: Path) -> None:
     folder = os.fsencode(root / "test") + b"/caf\xe9"
     os.mkdir(folder)
     os.link(root / "test" / "dog" / "3.png", folder + b"/na\xefve\n.png")

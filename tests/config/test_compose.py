@@ -1,4 +1,4 @@
-"""What composes: every dataset, model and method with any other, experiments and the points of sweeps."""
+"""Configurations that must compose: every dataset with every method or model, experiments, and points of sweeps."""
 
 from __future__ import annotations
 

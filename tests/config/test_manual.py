@@ -1,4 +1,4 @@
-"""The manual, as `--help` shows it: every choice and setting, with the defaults that a run has."""
+"""The manual that `--help` shows: every choice and setting, with the defaults of a run."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def test_help_is_the_manual(shell):
         defaults = compose("discover")
     for line in text.partition("Settings of its own, with")[2].splitlines():
         name, _, default = line.strip().partition("=")
-        is_setting = line.startswith("  ") and not line.startswith("   ")  # the other lines continue one
+        is_setting = line.startswith("  ") and not line.startswith("   ")  # others continue a setting
         if is_setting and default and " " not in name and not name.startswith("method."):
             value = OmegaConf.select(defaults, name, throw_on_missing=True)
-            if not name.startswith("training."):  # which the dataset changes
+            if not name.startswith("training."):  # the dataset changes these
                 assert yaml.safe_load(default.split()[0]) == value, line
 
 
@@ -57,7 +57,9 @@ def test_help_is_the_manual(shell):
         ("browse", "folders=[outputs,multirun]", "dataset="),
     ],
 )
-def test_each_command_says_first_what_it_is_for_and_what_is_its_own(shell, command, own, not_its_own):
+def test_the_help_of_each_command_starts_with_its_purpose_and_its_own_settings(
+    shell, command, own, not_its_own
+):
     text = shell(command, "--help")
     assert text.startswith(f"python {command}.py ")
     assert max(map(len, text.splitlines())) <= 80
@@ -67,8 +69,8 @@ def test_each_command_says_first_what_it_is_for_and_what_is_its_own(shell, comma
     assert not_its_own not in text
 
 
-def test_the_settings_of_what_is_chosen_are_described(shell):
-    """Of a schema, of a file with comments, of torchvision's models, which have no file, and with the line's values."""
+def test_the_settings_of_the_choices_are_described(shell):
+    """From a schema, a commented file, and torchvision's models, which have no file; with the values of the command."""
     text = shell("discover", "method=udis", "dataset=csv", "model=resnet18", "dataset.size=64", "--help")
     assert max(map(len, text.splitlines())) <= 80
     said = re.sub(r"\s+", " ", text)
@@ -81,7 +83,7 @@ def test_the_settings_of_what_is_chosen_are_described(shell):
         "model.download=false true: fetch what is missing",
     ):
         assert line in said
-    assert "method.draws" not in said  # the scan's
+    assert "method.draws" not in said  # a setting of scan only
 
 
 def test_a_long_value_leaves_room_for_the_help(shell):
@@ -101,7 +103,7 @@ def test_every_setting_of_a_method_has_help(word):
     assert bare in ([], ["  method.seed=0"])
 
 
-def test_a_manual_that_is_not_read_to_its_end_is_no_error(shell):
+def test_a_manual_that_is_not_read_to_its_end_is_not_an_error(shell):
     script = f"{sys.executable} {ROOT / 'discover.py'} --help | head -n 1"
     done = subprocess.run(
         ["bash", "-c", script], cwd=shell.folder, env=quiet_environment(), capture_output=True, text=True

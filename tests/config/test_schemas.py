@@ -20,7 +20,7 @@ WORDS = sorted(file.stem for file in (CONFIGS / "method").glob("*.yaml"))
 def test_a_default_is_the_same_on_the_command_line_and_in_python(word: str) -> None:
     written = yaml.safe_load((CONFIGS / "method" / f"{word}.yaml").read_text(encoding="utf-8"))
     schema = {one.name: one.default for one in fields(SCHEMAS[word])} if word in SCHEMAS else {}
-    # what is taken from the rest of the line, such as the run's seed, is no default of the method's own
+    # a value taken from elsewhere in the command, such as the run's seed, is not a default of the method
     typed = {
         name: value
         for name, value in {**schema, **written}.items()

@@ -1,4 +1,4 @@
-"""Amazon Polarity: the same reviews from every form in which they are published, and what is wrong with others."""
+"""Amazon Polarity: every published format gives the same reviews, and malformed files are named."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def table(rows: list[tuple[str, ...]]) -> pa.Table:
 
 
 def write_parquet(root: Path) -> Path:
-    """The hub's shards; more columns do no harm."""
+    """The hub's shards, with an extra column, which is ignored."""
     for half in ("train", "test"):
         (root / "amazon_polarity").mkdir(parents=True, exist_ok=True)
         for shard in (0, 1):
@@ -73,7 +73,7 @@ def write_saved(root: Path) -> Path:
     return root
 
 
-def test_what_the_file_says(tmp_path: Path, tokenizer: Path) -> None:
+def test_examples_and_attributes_of_a_csv_file(tmp_path: Path, tokenizer: Path) -> None:
     found = AmazonPolarity("test", write_csv(tmp_path), tokenizer=tokenizer)
     assert found.task.classes == ("negative", "positive")
     assert found.targets.tolist() == [1, 0, 1, 0]
@@ -91,13 +91,13 @@ def test_what_the_file_says(tmp_path: Path, tokenizer: Path) -> None:
     assert tokens == ["[CLS]", "bad", "bad", "bad", "[SEP]"]
 
 
-def test_the_title_may_stand_before_the_review(tmp_path: Path, tokenizer: Path) -> None:
+def test_the_title_may_be_put_before_the_review(tmp_path: Path, tokenizer: Path) -> None:
     found = AmazonPolarity("test", write_csv(tmp_path), title=True, tokenizer=tokenizer)
     assert found.preview(3) == "Bad. bad bad bad"
 
 
 @pytest.mark.parametrize("write", [write_parquet, write_saved])
-def test_every_form_holds_the_same(write: object, tmp_path: Path, tokenizer: Path) -> None:
+def test_every_format_gives_the_same_examples(write: object, tmp_path: Path, tokenizer: Path) -> None:
     assert callable(write)
     published = AmazonPolarity("test", write_csv(tmp_path / "csv"), tokenizer=tokenizer)
     other = AmazonPolarity("test", write(tmp_path / "other"), tokenizer=tokenizer)
@@ -106,9 +106,7 @@ def test_every_form_holds_the_same(write: object, tmp_path: Path, tokenizer: Pat
     assert list(first.texts) == list(published.texts)[:3]
 
 
-def test_the_first_rows_are_for_training_and_those_after_them_for_validation(
-    tmp_path: Path, tokenizer: Path
-) -> None:
+def test_the_first_rows_are_for_training_and_the_next_for_validation(tmp_path: Path, tokenizer: Path) -> None:
     (tmp_path / "amazon_review_polarity_csv").mkdir()
     rows = layout.reviews(50, 1)
     write_csv(tmp_path / "amazon_review_polarity_csv", rows)
@@ -123,7 +121,7 @@ def test_the_first_rows_are_for_training_and_those_after_them_for_validation(
         AmazonPolarity("val", tmp_path, first=50, tokenizer=tokenizer)
 
 
-def test_only_as_much_as_is_asked_for_is_read(tmp_path: Path, tokenizer: Path) -> None:
+def test_only_the_first_rows_asked_for_are_read(tmp_path: Path, tokenizer: Path) -> None:
     write_csv(tmp_path, layout.reviews(30_000, 0))
     with open(tmp_path / "test.csv", "a") as file:
         file.write("this is no row\n")
@@ -188,7 +186,7 @@ def test_a_column_without_text_is_named(
     ("content", "said"),
     [(b'{"_data_files": []}', "lists no files"), (b"[]", "cannot be read"), (b'"\xff"', "cannot be read")],
 )
-def test_a_saved_half_that_lists_nothing_is_named(
+def test_a_saved_split_that_lists_no_files_is_named(
     content: bytes, said: str, tmp_path: Path, tokenizer: Path
 ) -> None:
     state = write_saved(tmp_path / "a") / "test" / "state.json"
@@ -205,7 +203,7 @@ def test_shards_of_other_types_are_named(tmp_path: Path, tokenizer: Path) -> Non
         AmazonPolarity("test", tmp_path, tokenizer=tokenizer)
 
 
-def test_nothing_there_and_settings_that_make_no_sense(tmp_path: Path, tokenizer: Path) -> None:
+def test_missing_files_and_invalid_settings_are_refused(tmp_path: Path, tokenizer: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no test\.csv in .*amazon\.md"):
         AmazonPolarity("test", tmp_path, tokenizer=tokenizer)
     with pytest.raises(ValueError, match=r"dataset\.first must be at least 1"):

@@ -1,4 +1,4 @@
-"""CelebA: targets and attributes as the files have them, splits as published, and biased training sets."""
+"""CelebA: targets and attributes as in the files, the published splits, and biased training sets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def kaggle(root: Path) -> None:
-    """The same as Kaggle lays it out."""
+    """Rearrange the files into Kaggle's layout."""
     _, header, *rows = (root / "list_attr_celeba.txt").read_text().splitlines()
     lines = [",".join(["image_id", *header.split()]), *(",".join(row.split()) for row in rows)]
     (root / "list_attr_celeba.csv").write_text("\n".join(lines) + "\n")
@@ -38,7 +38,7 @@ def kaggle(root: Path) -> None:
 
 
 def publisher(root: Path) -> None:
-    """The same in the folders of the publisher's drive."""
+    """Move the files into the folders of the publisher's drive."""
     for folder, name in (
         ("Anno", "list_attr_celeba.txt"),
         ("Eval", "list_eval_partition.txt"),
@@ -50,7 +50,7 @@ def publisher(root: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", [None, kaggle, publisher, "no partition"])
-def test_what_the_files_say(root: Path, layout: object) -> None:
+def test_targets_attributes_and_splits_follow_the_files(root: Path, layout: object) -> None:
     if callable(layout):
         layout(root)
     elif layout:
@@ -69,7 +69,7 @@ def test_what_the_files_say(root: Path, layout: object) -> None:
         assert dataset.preview(0).size == (178, 218)
 
 
-def test_the_partition_is_found_by_name(root: Path) -> None:
+def test_partition_entries_are_matched_by_file_name(root: Path) -> None:
     file = root / "list_eval_partition.txt"
     lines = file.read_text().splitlines()
     lines[0] = "000001.jpg 2"
@@ -114,13 +114,13 @@ def test_a_header_in_another_encoding_is_named(root: Path, layout: str) -> None:
 
 
 @pytest.mark.parametrize("size", [0, [0, 10]])
-def test_no_size_is_refused(root: Path, size: object) -> None:
+def test_a_size_that_is_not_positive_is_refused(root: Path, size: object) -> None:
     with pytest.raises(ValueError, match="size must be a positive number of pixels, not "):
         CelebA("test", root, size=size)  # type: ignore[arg-type]
 
 
 def test_transform_is_the_published_one(root: Path) -> None:
-    """torchvision.transforms' Resize(224) and ToTensor, as experiments/celeba of the UDIS repository."""
+    """torchvision.transforms' Resize(224) and ToTensor, as in experiments/celeba of the UDIS repository."""
     dataset = CelebA("test", root)
     with Image.open(root / "img_align_celeba" / "182640.jpg") as image:
         expected = Compose([Resize(224), ToTensor()])(image)
@@ -166,7 +166,7 @@ def test_bias_leaves_out_training_examples_that_disagree(root: Path) -> None:
         make("train", bias_share=70)
 
 
-def test_the_share_is_kept_at_the_published_size(tmp_path: Path) -> None:
+def test_bias_leaves_out_its_share_in_a_large_training_set(tmp_path: Path) -> None:
     n = 20_000
     values = np.where(np.random.default_rng(3).random((n, 2)) < 0.5, 1, -1)
     rows = celeba.lines([f"{k + 1:06d}.jpg" for k in range(n)], values)

@@ -1,4 +1,4 @@
-"""COCO 2017: targets and attributes as its JSON has them, the published transforms, and one category's audit."""
+"""COCO 2017: targets and attributes as in its JSON, the published transforms, and the audit of one category."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def annotations(root: Path, half: str) -> dict[str, Any]:
     return content
 
 
-def test_what_the_files_say(root: Path) -> None:
-    """Against the annotations read one by one."""
+def test_targets_and_attributes_follow_the_annotations(root: Path) -> None:
+    """Compared with the annotations, read one by one."""
     test = COCO("test", root)
     content = annotations(root, "val")
     number = {entry["id"]: place for place, entry in enumerate(content["categories"])}
@@ -74,7 +74,7 @@ def test_val_is_carved_from_the_published_train(root: Path) -> None:
 
 
 def test_transforms_are_the_published_ones(root: Path) -> None:
-    """Resize((224, 224)), ToTensor and Normalize, as multilabel_classify.py of the UDIS repository."""
+    """Resize((224, 224)), ToTensor and Normalize, as in multilabel_classify.py of the UDIS repository."""
     expected = Compose([Resize((224, 224)), ToTensor(), Normalize(**IMAGENET)])
     for row in (0, 1):
         test = COCO("test", root, **IMAGENET)
@@ -117,8 +117,8 @@ def test_bad_annotations_are_named(
     assert all(word in str(caught.value) for word in ["instances_val2017.json", *words]), caught.value
 
 
-def test_annotations_that_leave_something_open_are_read(root: Path) -> None:
-    """`area: null` is the box's area, or 0 without one; `iscrowd: null` is no crowd."""
+def test_annotations_with_null_fields_are_read(root: Path) -> None:
+    """`area: null` means the box's area, or 0 without a box; `iscrowd: null` means not a crowd."""
     plain = COCO("test", root).examples
 
     def leave_open(content: dict[str, Any]) -> None:
@@ -158,7 +158,7 @@ def test_a_category_without_a_supercategory_is_other(root: Path) -> None:
     assert "other" in COCO("test", root).examples.column_names
 
 
-def test_other_categories_to_audit_than_to_learn_are_refused(root: Path) -> None:
+def test_train_and_test_files_with_different_categories_are_refused(root: Path) -> None:
     change(root, lambda content: content["categories"][0].update(name="human"))
     with pytest.raises(ValueError, match=r"instances_train2017\.json and .*instances_val2017\.json.*'human'"):
         COCO("train", root)
@@ -182,7 +182,7 @@ def test_missing_and_damaged_files_are_named(root: Path) -> None:
         COCO("train", root)
 
 
-def test_a_file_without_annotations(root: Path) -> None:
+def test_a_file_without_annotations_is_read(root: Path) -> None:
     change(root, lambda content: content.update(annotations=[]))
     test = COCO("test", root)
     assert test.targets.sum() == 0
@@ -191,7 +191,7 @@ def test_a_file_without_annotations(root: Path) -> None:
 
 @pytest.mark.slow
 def test_one_category_is_audited(root: Path, tmp_path: Path) -> None:
-    """UDIS on the images predicted to hold a bed, with the paper's words, down to the page."""
+    """Run UDIS on the images predicted to contain a bed, up to the report."""
     words = ["dataset=coco", "method=udis", "method.category=bed", "method.metric=f1"]
     small = ["dataset.size=32", "model=small_cnn", "trainer=cpu", "logger=none", "num_workers=0"]
     learn = {"epochs": 30, "optimizer": "adamw", "learning_rate": 3e-3, "batch_size": 8}

@@ -1,4 +1,4 @@
-"""Anyone's own table: images or texts, in CSV, TSV or Parquet, and the line of everything that is wrong."""
+"""A user's own table of images or texts, in CSV, TSV or Parquet, and errors that name the line."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def tokenizer(tmp_path: Path) -> Path:
     return tmp_path / "words"
 
 
-def test_images(tmp_path: Path) -> None:
+def test_images_are_read(tmp_path: Path) -> None:
     for name in ("a.png", "b.png", "c.png"):
         image(tmp_path, name)
     lines = [
@@ -70,7 +70,7 @@ def test_images(tmp_path: Path) -> None:
         assert test.path(1) == tmp_path / "c.png"
 
 
-def test_parquet_and_other_names_of_columns(tmp_path: Path) -> None:
+def test_parquet_with_other_column_names(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     image(tmp_path / "images", "a.png")
     table = {
@@ -89,7 +89,7 @@ def test_parquet_and_other_names_of_columns(tmp_path: Path) -> None:
         assert test.task.classes == ("true",)
 
 
-def test_texts(tmp_path: Path, tokenizer: Path) -> None:
+def test_texts_are_read(tmp_path: Path, tokenizer: Path) -> None:
     rows = {"text": TEXTS, "label": ["good", "bad"] * 60, "stars": np.arange(120) % 5}
     pa.csv.write_csv(pa.table(rows), tmp_path / "my.csv")
     make = partial(open_table, file=tmp_path / "my.csv", tokenizer=tokenizer)
@@ -134,7 +134,7 @@ def test_a_header_in_another_encoding_is_named(tmp_path: Path) -> None:
 
 
 def test_renamed_images_have_another_fingerprint(tmp_path: Path) -> None:
-    """Where ids come from a column, only the paths tell."""
+    """If ids come from a column, only the paths differ."""
     image(tmp_path, "a.png")
     file = write(tmp_path / "my.csv", "path,label,split,id", "a.png,x,test,1")
     before = open_table("test", file).fingerprint()
@@ -143,7 +143,7 @@ def test_renamed_images_have_another_fingerprint(tmp_path: Path) -> None:
     assert open_table("test", file).fingerprint() != before
 
 
-def test_classes_may_be_given_and_labels_be_indices(tmp_path: Path) -> None:
+def test_labels_may_be_indices_into_given_classes(tmp_path: Path) -> None:
     image(tmp_path, "a.png")
     image(tmp_path, "b.png")
     file = write(tmp_path / "my.csv", "path,label,split", "a.png,2,test", "b.png,0,test")
@@ -175,7 +175,7 @@ def test_classes_may_be_given_and_labels_be_indices(tmp_path: Path) -> None:
         (["text,label", "a,x"], ["model=text_encoder", "model.name="]),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path: Path, lines: list[str], words: list[str]) -> None:
+def test_errors_name_the_file_and_what_is_wrong(tmp_path: Path, lines: list[str], words: list[str]) -> None:
     for name in ("a.png", "b.png"):
         image(tmp_path, name)
     file = write(tmp_path / "my.csv", *lines)
@@ -184,7 +184,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, lines: list[str], words: list[st
     assert all(word in str(caught.value) for word in [str(file), *words]), caught.value
 
 
-def test_files_that_are_no_tables(tmp_path: Path) -> None:
+def test_files_that_are_not_tables_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"add dataset\.file=my\.csv"):
         open_table("test")
     with pytest.raises(FileNotFoundError, match=f"no table at none.csv or {tmp_path}/none.csv"):
@@ -234,7 +234,7 @@ def test_other_encodings_and_separators_are_named(tmp_path: Path, content: bytes
     assert all(word in str(caught.value) for word in words), caught.value
 
 
-def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_not_part_of_a_column_name(tmp_path: Path) -> None:
     image(tmp_path, "a.png")
     (tmp_path / "my.csv").write_bytes(b"\xef\xbb\xbfpath,label,split\na.png,x,test\n")
     assert open_table("test", tmp_path / "my.csv").examples["id"].to_pylist() == ["a.png"]
@@ -252,7 +252,7 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
         " in/a.png ",
     ],
 )
-def test_paths_below_the_root_are_written_in_many_ways(tmp_path: Path, given: str) -> None:
+def test_paths_below_the_root_may_be_written_in_many_ways(tmp_path: Path, given: str) -> None:
     (tmp_path / "root" / "in").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "root")
     for name in ("in/a.png", "in/a b.png"):
@@ -291,7 +291,7 @@ def columns(tmp_path: Path, *cells: str) -> pa.Table:
         (["n/a", "day", "night"], ["n/a", "day", "night"]),
     ],
 )
-def test_a_column_is_what_all_of_its_values_are(
+def test_the_type_of_a_column_fits_all_of_its_values(
     tmp_path: Path, cells: list[str], values: list[object]
 ) -> None:
     found = columns(tmp_path, *cells)
@@ -299,8 +299,8 @@ def test_a_column_is_what_all_of_its_values_are(
     assert found["x"].to_pylist() == values
 
 
-def test_a_word_far_down_does_not_end_the_reading(tmp_path: Path) -> None:
-    """Arrow guesses types by a file's first megabyte."""
+def test_a_word_in_a_late_row_makes_the_column_text(tmp_path: Path) -> None:
+    """Arrow guesses types from a file's first megabyte."""
     lines = [f"{row},{'word' if row == 299_999 else row % 7}" for row in range(300_000)]
     table_file = read_table_file(write(tmp_path / "my.csv", "n,x", *lines), [])
     assert table_file.table.schema.types == [pa.int64(), pa.string()]
@@ -308,8 +308,8 @@ def test_a_word_far_down_does_not_end_the_reading(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.optional  # it measures time
-def test_many_columns_take_no_longer_each(tmp_path: Path) -> None:
-    """What takes a moment for each pair of columns takes minutes here."""
+def test_reading_time_is_linear_in_the_number_of_columns(tmp_path: Path) -> None:
+    """Any work for each pair of columns would take minutes here."""
     n = 100_000
     file = write(tmp_path / "my.csv", ",".join(f"c{i}" for i in range(n)), ",".join(["1"] * n))
     start = process_time()
@@ -325,7 +325,7 @@ def labelled(folder: Path, *labels: str) -> Path:
     )
 
 
-def test_numbers_as_classes_stand_by_value(tmp_path: Path) -> None:
+def test_numeric_classes_are_sorted_by_value(tmp_path: Path) -> None:
     test = open_table("test", labelled(tmp_path, *(f"{value}.0" for value in range(12))))
     assert test.task == Classification(tuple(f"{value}.0" for value in range(12)))
     assert test.targets.tolist() == list(range(12))
@@ -346,7 +346,7 @@ def test_an_ordered_categorical_keeps_its_order(tmp_path: Path) -> None:
     assert test.targets.tolist() == [1, 0]
 
 
-def test_several_labels_of_a_row(tmp_path: Path) -> None:
+def test_a_row_may_have_several_labels(tmp_path: Path) -> None:
     file = labelled(tmp_path, "cat|dog", "dog", "", " emu | cat ")
     test = open_table("test", file, separator="|")
     assert test.task == Multilabel(("cat", "dog", "emu"))
@@ -360,7 +360,7 @@ def test_several_labels_of_a_row(tmp_path: Path) -> None:
         open_table("test", file, separator="|", task="classification")
 
 
-def test_fractions_are_a_regression(tmp_path: Path) -> None:
+def test_fractional_labels_make_a_regression(tmp_path: Path) -> None:
     file = labelled(tmp_path, "1.5", "2", "-3e1")
     test = open_table("test", file)
     assert test.task == Regression()
@@ -383,14 +383,14 @@ def test_fractions_are_a_regression(tmp_path: Path) -> None:
         ([""], {"separator": "|"}, r"no row has a label in 'label'"),
     ],
 )
-def test_labels_that_are_refused(
+def test_invalid_labels_are_refused(
     tmp_path: Path, labels: list[str], options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         open_table("test", labelled(tmp_path, *labels), **options)
 
 
-def test_lines_are_those_an_editor_shows(tmp_path: Path) -> None:
+def test_line_numbers_are_those_an_editor_shows(tmp_path: Path) -> None:
     lines = ["a,b", "1,2", "", '3,"x', "", 'y"', "5,6"]
     table_file = read_table_file(write(tmp_path / "my.csv", *lines), ["b"])
     assert table_file.required_texts("b") == ["2", "x\n\ny", "6"]
@@ -409,7 +409,7 @@ def test_lines_are_those_an_editor_shows(tmp_path: Path) -> None:
         (["dataset.label=tags", "dataset.separator='|'"], ("multilabel", "f1")),
     ],
 )
-def test_one_line_trains_on_real_numbers_and_on_several_labels(
+def test_one_command_trains_on_real_numbers_and_on_several_labels(
     tmp_path: Path, words: list[str], said: tuple[str, str]
 ) -> None:
     lines = ["path,age,tags"]
@@ -435,7 +435,7 @@ def test_one_line_trains_on_real_numbers_and_on_several_labels(
 
 
 @pytest.mark.slow
-def test_one_line_audits_texts(tmp_path: Path) -> None:
+def test_one_command_audits_texts(tmp_path: Path) -> None:
     rows = {"sentence": TEXTS, "verdict": ["good", "bad"] * 60, "stars": np.arange(120) % 5}
     pa.csv.write_csv(pa.table(rows), tmp_path / "my.csv")
     write_model(tmp_path / "tiny", TEXTS, num_labels=2)
@@ -455,7 +455,7 @@ def test_one_line_audits_texts(tmp_path: Path) -> None:
     assert "times over" in page.read_text()
 
 
-def test_layout_holds_line_breaks(tmp_path: Path) -> None:
+def test_the_layout_for_tests_has_values_with_line_breaks(tmp_path: Path) -> None:
     layout.write(tmp_path, n=30)
     found = [open_table(split, tmp_path / "mine" / "about.csv") for split in SPLITS]
     assert sum(map(len, found)) == 30

@@ -24,7 +24,7 @@ from weakspot.tasks import Multilabel
 
 
 class Listener(LightningModule):
-    """Writes down which rows come, in which order."""
+    """Records the rows that it receives, in order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,14 +36,14 @@ class Listener(LightningModule):
         return (self.weight * batch["input"]).mean()
 
     def validation_step(self, batch: dict[str, Any]) -> None:
-        """Validation comes between two epochs of training, and must not disturb their order."""
+        """Validation runs between two training epochs and must not change their order."""
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_every_row_once_and_in_order(num_workers: int) -> None:
+def test_every_row_is_served_once_and_in_order(num_workers: int) -> None:
     data = DataModule(Numbers, batch_size=4, num_workers=num_workers)
     for loader in (data.val_dataloader(), data.test_dataloader(), data.loader("train")):
         assert rows(loader) == list(range(21))
@@ -69,12 +69,12 @@ def test_training_order_follows_from_the_seed() -> None:
     torch.manual_seed(2)
     assert orders(seed=5) == orders(seed=5, num_workers=1) == first
     assert orders(seed=6) != first
-    assert len(set(map(tuple, first))) == 3  # another order each epoch
-    assert all(len(set(order)) == 20 for order in first)  # 21 rows: the lone last one is left out
+    assert len(set(map(tuple, first))) == 3  # a different order each epoch
+    assert all(len(set(order)) == 20 for order in first)  # 21 rows: the single leftover row is dropped
     assert set().union(*first) == set(range(21))
 
 
-def test_only_a_lone_row_is_dropped() -> None:
+def test_only_a_single_leftover_row_is_dropped() -> None:
     for n, kept in ((20, 20), (21, 20), (22, 22), (1, 1)):
         assert len(rows(DataModule(partial(Numbers, n=n), batch_size=4).train_dataloader())) == kept
 
@@ -91,14 +91,14 @@ def test_only_a_lone_row_is_dropped() -> None:
         (11, 3, False),
     ],
 )
-def test_a_lone_row_is_one_of_each_process(n: int, processes: int, dropped: bool) -> None:
-    """As many rows for each, some of them twice where they do not come out even."""
+def test_leftover_rows_are_counted_for_each_process(n: int, processes: int, dropped: bool) -> None:
+    """Each process gets the same number of rows; some are repeated if they do not divide evenly."""
     data = DataModule(partial(Numbers, n=n), batch_size=4)
     data.trainer = SimpleNamespace(world_size=processes)  # type: ignore[assignment]
     assert data.train_dataloader().drop_last is dropped
 
 
-def test_splits_are_built_once_when_asked_for() -> None:
+def test_splits_are_built_once_and_only_when_asked_for() -> None:
     built = []
 
     def make(split: str) -> Dataset:
@@ -170,7 +170,7 @@ def test_a_truncated_image_is_named(tmp_path: Path, num_workers: int) -> None:
         rows(data.loader("test"))
 
 
-def test_too_few_rows_for_the_processes() -> None:
+def test_too_few_rows_for_the_processes_are_refused() -> None:
     data = DataModule(Numbers, batch_size=4)
     data.trainer = Trainer(
         accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_checkpointing=False
@@ -190,7 +190,7 @@ def test_too_few_rows_for_the_processes() -> None:
         ({"examples": pa.table({"id": [str(k) for k in range(21)], "label": range(21)})}, "called 'label'"),
     ],
 )
-def test_a_split_that_breaks_the_contract(change: dict[str, Any], message: str) -> None:
+def test_a_split_that_breaks_the_contract_is_refused(change: dict[str, Any], message: str) -> None:
     def make(split: str) -> Dataset:
         dataset = Numbers(split, n=change.get("n", 21))
         dataset.examples = change.get("examples", dataset.examples)
@@ -200,7 +200,7 @@ def test_a_split_that_breaks_the_contract(change: dict[str, Any], message: str) 
         DataModule(make).loader("test")
 
 
-def test_refused_settings() -> None:
+def test_invalid_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
         DataModule(Numbers, batch_size=0)
     with pytest.raises(ValueError, match="num_workers must be 0"):

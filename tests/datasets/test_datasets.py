@@ -1,4 +1,4 @@
-"""Every dataset keeps the contract, reads its own real layout, and says what is wrong with anything else."""
+"""Every dataset keeps the contract, reads its published layout, and names what is wrong with anything else."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SPLITS = ("train", "val", "test")
 
 
 def cifar_files(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The published layout, 20 images a batch, and their own MD5 sums in place of the published ones."""
+    """The published layout with 20 images a batch; the MD5 sums of these files replace the published ones."""
     source = torchvision.datasets.CIFAR10
     folder = root / source.base_folder
     folder.mkdir(parents=True)
@@ -93,7 +93,7 @@ def image_tree(root: Path, n: int = 30) -> Path:
 def make(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Dataset]:
-    """One row for each dataset: how to make any of its splits, on small data in its real layout."""
+    """A function that makes any split of a dataset, from small data in its published layout."""
     rows: dict[str, Callable[[], Callable[..., Dataset]]] = {
         "colored_digits": lambda: ColoredDigits,
         "digits": lambda: Digits,
@@ -131,7 +131,7 @@ def test_contract(make: Callable[..., Dataset]) -> None:
 
 
 def test_the_same_data_have_the_same_fingerprint(make: Callable[..., Dataset]) -> None:
-    np.random.seed(1)  # a dataset that drew from the global generators would show it
+    np.random.seed(1)  # a dataset that draws from the global generators would differ
     torch.manual_seed(1)
     first = {split: make(split=split) for split in SPLITS}
     np.random.seed(2)
@@ -143,7 +143,7 @@ def test_the_same_data_have_the_same_fingerprint(make: Callable[..., Dataset]) -
     assert len({dataset.fingerprint() for dataset in first.values()}) == 3
 
 
-def test_unknown_split_lists_the_known(make: Callable[..., Dataset]) -> None:
+def test_an_unknown_split_is_refused_with_the_known_ones(make: Callable[..., Dataset]) -> None:
     with pytest.raises(ValueError, match="no split 'dev'; it has: train, val, test"):
         make(split="dev")
 
@@ -185,7 +185,7 @@ def test_colored_digits_attributes_agree() -> None:
 
 
 def test_colored_digits_images() -> None:
-    """White on half-bright paper, the digit as PIL's own bilinear filter enlarges it."""
+    """A white digit, enlarged by PIL's bilinear filter, on half-bright paper."""
     dataset = ColoredDigits("test")
     scans = load_digits().images
     for row, example in enumerate(dataset.examples.slice(0, 20).to_pylist()):
@@ -199,7 +199,7 @@ def test_colored_digits_images() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.optional)])
 def test_colored_digits_make_a_model_fail(seed: int) -> None:
-    """The recipe's own network, trained as it says, is right in validation and wrong on red digits ≥ 5."""
+    """The recipe's network, trained by the recipe, is right in validation and wrong on red digits ≥ 5."""
     from weakspot.models.small_cnn import SmallCNN
 
     def whole(split: str) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
@@ -229,7 +229,7 @@ def test_colored_digits_make_a_model_fail(seed: int) -> None:
 # splits
 
 
-def test_hashes_are_even_and_unrelated() -> None:
+def test_hashes_are_uniform_and_uncorrelated() -> None:
     ids = [f"x{k}" for k in range(20_000)]
     a, b = id_hashes(ids, "a"), id_hashes(ids, "b")
     assert abs(np.corrcoef(a, b)[0, 1]) < 0.03
@@ -237,7 +237,7 @@ def test_hashes_are_even_and_unrelated() -> None:
     assert abs(counts - 2000).max() < 200
 
 
-def test_an_id_keeps_its_split() -> None:
+def test_the_split_of_an_id_does_not_depend_on_the_other_ids() -> None:
     ids = [f"x{k}" for k in range(5000)]
     few, many = split_by_id(ids[:3000]), split_by_id(ids[::-1])
     np.testing.assert_array_equal(few, many[::-1][:3000])
@@ -250,7 +250,9 @@ def test_an_id_keeps_its_split() -> None:
 
 @pytest.mark.parametrize("ending", ["", ".gz"])
 @pytest.mark.parametrize("inside", ["", "FashionMNIST/raw"])
-def test_idx_files_wherever_they_lie(tmp_path: Path, ending: str, inside: str) -> None:
+def test_idx_files_are_found_in_root_and_in_torchvisions_folder(
+    tmp_path: Path, ending: str, inside: str
+) -> None:
     folder = idx_files(tmp_path / inside, ending)
     for path in folder.iterdir():
         path.chmod(0o444)
@@ -262,7 +264,7 @@ def test_idx_files_wherever_they_lie(tmp_path: Path, ending: str, inside: str) -
     folder.chmod(0o755)
 
 
-def test_idx_files_as_torchvision_reads_them(tmp_path: Path) -> None:
+def test_idx_files_are_read_as_torchvision_reads_them(tmp_path: Path) -> None:
     idx_files(tmp_path / "MNIST/raw")
     oracle = {
         half: torchvision.datasets.MNIST(str(tmp_path), train=half == "train") for half in ("train", "test")
@@ -276,7 +278,7 @@ def test_idx_files_as_torchvision_reads_them(tmp_path: Path) -> None:
             np.testing.assert_array_equal(np.asarray(dataset.preview(row))[..., 1], np.asarray(image))
 
 
-def test_missing_files_say_where_and_how(tmp_path: Path) -> None:
+def test_errors_about_missing_files_say_where_to_put_them_and_how_to_get_them(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         FashionMNIST("test", root=tmp_path)
     for word in (
@@ -301,21 +303,23 @@ def test_missing_files_say_where_and_how(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_damaged_idx_files(tmp_path: Path, damage: Callable[[bytes], bytes], message: str) -> None:
+def test_damaged_idx_files_are_refused(
+    tmp_path: Path, damage: Callable[[bytes], bytes], message: str
+) -> None:
     path = idx_files(tmp_path) / "t10k-images-idx3-ubyte"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match=f"{path}.*{message}"):
         MNIST("test", root=tmp_path)
 
 
-def test_cut_gzip(tmp_path: Path) -> None:
+def test_a_truncated_gzip_file_is_refused(tmp_path: Path) -> None:
     path = idx_files(tmp_path, ".gz") / "t10k-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(ValueError, match=f"{path} cannot be unpacked"):
         MNIST("test", root=tmp_path)
 
 
-def test_a_label_beyond_the_classes(tmp_path: Path) -> None:
+def test_a_label_beyond_the_classes_is_refused(tmp_path: Path) -> None:
     path = idx_files(tmp_path) / "t10k-labels-idx1-ubyte"
     write_idx(path, np.array([3] * 7 + [10] + [0] * 12, dtype=np.uint8))
     with pytest.raises(ValueError, match=f"{path}: row 7 has class 10"):
@@ -326,7 +330,9 @@ def test_a_label_beyond_the_classes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("inside", ["", "cifar-10-batches-py"])
-def test_cifar_as_torchvision_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: str) -> None:
+def test_cifar_is_read_as_torchvision_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: str
+) -> None:
     cifar_files(tmp_path, monkeypatch)
     oracle = torchvision.datasets.CIFAR10(str(tmp_path), train=True)
     seen = 0
@@ -356,7 +362,7 @@ def test_a_foreign_pickle_is_not_opened(tmp_path: Path, monkeypatch: pytest.Monk
     assert not (tmp_path / "sprung").exists()
 
 
-def test_missing_cifar(tmp_path: Path) -> None:
+def test_missing_cifar_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(
         FileNotFoundError, match=f"no data_batch_1 in {tmp_path}/cifar-10-batches-py; set dataset.root"
     ):
@@ -366,7 +372,7 @@ def test_missing_cifar(tmp_path: Path) -> None:
 # image_folder
 
 
-def test_folders_with_numbers_for_names_stand_by_value(tmp_path: Path) -> None:
+def test_numeric_folder_names_are_sorted_by_value(tmp_path: Path) -> None:
     for number in (10, 2, 1):
         paint(tmp_path / "test" / str(number) / "a.png")
     test = ImageFolder("test", root=tmp_path)
@@ -407,7 +413,7 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     assert ImageFolder("test", root=tmp_path).task.classes == ("bus", "train")
 
 
-def test_hidden_and_other_files_are_passed_over(tmp_path: Path) -> None:
+def test_hidden_and_other_files_are_skipped(tmp_path: Path) -> None:
     image_tree(tmp_path)
     paint(tmp_path / ".cache" / "x.png")
     paint(tmp_path / "cat" / "._00.png")
@@ -441,7 +447,7 @@ def test_attributes(tmp_path: Path) -> None:
     assert ImageFolder("train", root=tmp_path, attributes="about.csv").examples["age"].to_pylist() == [None]
 
 
-def test_attributes_alone_leave_label_and_split_to_the_folders(tmp_path: Path) -> None:
+def test_without_label_and_split_columns_both_come_from_the_folders(tmp_path: Path) -> None:
     for split in ("train", "test"):
         image_tree(tmp_path / split, 3)
     csv(tmp_path, "path,race", "train/cat/00.png,a", "test/dog/02.png,b")
@@ -468,7 +474,7 @@ def test_attributes_alone_leave_label_and_split_to_the_folders(tmp_path: Path) -
         (["path,loss,split", "cat/00.png,1,train"], ["'loss'", "another name"]),
     ],
 )
-def test_refused_attributes(tmp_path: Path, lines: list[str], words: list[str]) -> None:
+def test_invalid_attributes_are_refused(tmp_path: Path, lines: list[str], words: list[str]) -> None:
     image_tree(tmp_path / "root", 3)
     paint(tmp_path / "root" / "loose.png")
     (tmp_path / "root" / "notes.txt").write_text("no image")
@@ -478,7 +484,7 @@ def test_refused_attributes(tmp_path: Path, lines: list[str], words: list[str]) 
     assert all(word in str(caught.value) for word in words), caught.value
 
 
-def test_missing_root_or_attributes_or_images(tmp_path: Path) -> None:
+def test_a_missing_root_and_missing_attributes_or_images_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no folder of images at .*nowhere; set dataset\.root"):
         ImageFolder("test", root=tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=f"no images below {tmp_path}"):
@@ -490,7 +496,7 @@ def test_missing_root_or_attributes_or_images(tmp_path: Path) -> None:
         ImageFolder("test", root=tmp_path, attributes="about.csv")
 
 
-def test_an_empty_split_says_what_there_is(tmp_path: Path) -> None:
+def test_an_empty_split_is_refused_with_the_splits_that_exist(tmp_path: Path) -> None:
     image_tree(tmp_path / "train", 3)
     with pytest.raises(ValueError, match="is in split 'test'; there are some in: train"):
         ImageFolder("test", root=tmp_path)
@@ -546,8 +552,8 @@ def test_fingerprint_sees_every_change(tmp_path: Path, change: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [(40, 90), (90, 40), (50, 50)])
-def test_scaling_as_torchvision_scales(shape: tuple[int, int]) -> None:
-    """The square from the middle, as Resize and CenterCrop make it (which may shift it by half a pixel)."""
+def test_scaling_matches_torchvision(shape: tuple[int, int]) -> None:
+    """The central square, as from Resize and CenterCrop (which may shift it by half a pixel)."""
     y, x = np.mgrid[: shape[0], : shape[1]] / 90
     smooth = np.stack([x, y, (x + y) / 2], axis=2)
     image = Image.fromarray(np.rint(255 * smooth).astype(np.uint8))
@@ -564,14 +570,14 @@ def test_scaling_as_torchvision_scales(shape: tuple[int, int]) -> None:
         ({"std": [1, 1, 0]}, "std must be positive"),
     ],
 )
-def test_scaling_refuses(settings: dict[str, Any], message: str) -> None:
+def test_invalid_scaling_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Scaling(**settings)
 
 
 @pytest.mark.parametrize("word", sorted(file.stem for file in (CONFIGS / "dataset").glob("*.yaml")))
-def test_the_settings_of_every_dataset_are_those_of_its_class(word: str) -> None:
-    """FashionMNIST takes MNIST's; the annotations of every class can be read."""
+def test_the_settings_of_every_dataset_fit_its_class(word: str) -> None:
+    """FashionMNIST inherits MNIST's; the annotations of every class can be read."""
     register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):

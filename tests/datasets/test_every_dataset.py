@@ -1,4 +1,4 @@
-"""Each published dataset, from small files in its exact layout: the contract, and the one line that audits it."""
+"""Each published dataset, from small files in its exact layout: the contract, and the one command that audits it."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ LIKE_ANOTHER = {"coco", "fairface", "imagenet", "iwildcam", "waterbirds"}
     ],
     ids=lambda each: each.dataset,
 )
-def test_one_line_audits_it(layout: Layout, tmp_path: Path) -> None:
-    """Train, infer and discover by both methods, through the entry point, then whatever they left behind."""
+def test_one_command_audits_it(layout: Layout, tmp_path: Path) -> None:
+    """Train, infer and discover with both methods through the entry point, then check the files they wrote."""
     data = tmp_path / "data"
     data.mkdir()
     layout.write(data)

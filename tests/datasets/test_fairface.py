@@ -1,4 +1,4 @@
-"""FairFace: what its label files say is what a model is asked."""
+"""FairFace: targets and attributes come from its label files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copied(tmp_path: Path, root: Path) -> Path:
-    """Label files that may be spoilt, beside the same images."""
+    """Copies of the label files, which tests may damage, beside the same images."""
     for name in ("train", "val"):
         (tmp_path / name).symlink_to(root / name)
         (tmp_path / f"fairface_label_{name}.csv").write_text(
@@ -35,7 +35,7 @@ def copied(tmp_path: Path, root: Path) -> Path:
 
 
 @pytest.mark.parametrize("target", CLASSES)
-def test_targets_and_attributes_are_the_files(root: Path, target: str) -> None:
+def test_targets_and_attributes_come_from_the_files(root: Path, target: str) -> None:
     dataset = FairFace("test", root, target=target)
     with open(root / "fairface_label_val.csv") as file:
         rows = list(csv.DictReader(file))
@@ -91,7 +91,7 @@ def test_a_bad_row_is_named(copied: Path, old: str, new: str, message: str) -> N
         FairFace("test", copied)
 
 
-def test_other_errors(copied: Path, tmp_path: Path) -> None:
+def test_unknown_targets_missing_files_and_damaged_images_are_named(copied: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"dataset\.target=smile is unknown; choose age, gender, race"):
         FairFace("test", copied, target="smile")
     with pytest.raises(FileNotFoundError, match=r"there is no .*fairface_label_val\.csv: set dataset\.root"):

@@ -1,4 +1,4 @@
-"""Hugging Face datasets, real ones made on the spot: saved to disk, in Parquet and in CSV; none over a network."""
+"""Hugging Face datasets, made by the tests: saved to disk, in Parquet and in CSV; none over a network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SPLITS = ("train", "val", "test")
 TEXTS = [f"{word}, {row} times over" for row in range(60) for word in ("good", "bad")]
 
 
-def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ImportError, match=r'pip install "weakspot\[huggingface\]"'):
         open_hub("test", "anything")
@@ -130,7 +130,7 @@ def test_texts_in_parquet_and_csv(library: Any, tmp_path: Path, tokenizer: Path)
 
 
 @pytest.mark.optional
-def test_plain_numbers_are_classes_even_minus_one(library: Any, tmp_path: Path, tokenizer: Path) -> None:
+def test_integer_labels_are_classes_even_minus_one(library: Any, tmp_path: Path, tokenizer: Path) -> None:
     rows = library.Dataset.from_dict({"text": TEXTS, "label": [-1, 1] * 60})
     library.DatasetDict(test=rows).save_to_disk(tmp_path / "saved")
     test = open_hub("test", tmp_path / "saved", tokenizer=tokenizer)
@@ -158,7 +158,7 @@ def test_repeated_texts_share_a_split(library: Any, tmp_path: Path, tokenizer: P
 
 
 @pytest.mark.optional
-def test_what_is_wrong_is_named(library: Any, tmp_path: Path) -> None:
+def test_errors_name_what_is_wrong(library: Any, tmp_path: Path) -> None:
     with pytest.raises(
         FileNotFoundError, match=r"nobody/nothing is not a folder.* add dataset\.download=true"
     ):
@@ -203,7 +203,7 @@ def test_a_damaged_image_is_named(library: Any, tmp_path: Path) -> None:
 @pytest.mark.optional
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["images", "texts"])
-def test_one_line_audits_it(library: Any, tmp_path: Path, kind: str) -> None:
+def test_one_command_audits_it(library: Any, tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "saved"
     words = ["model=small_cnn", "dataset.size=16"]
     if kind == "images":

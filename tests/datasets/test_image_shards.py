@@ -1,4 +1,4 @@
-"""Images in webdataset tars and in Parquet shards: what is read, what is passed over, what is refused."""
+"""Images in webdataset tars and in Parquet shards: what is read, what is skipped, what is refused."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def test_every_row_has_its_own_image_label_and_attributes(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_shards_name_their_split(kind, tmp_path):
-    """In their names or the folders they are in; where only val is missing, it is a tenth of train."""
+def test_the_split_comes_from_the_name_or_folder_of_a_shard(kind, tmp_path):
+    """The split is in a shard's name or folder; if only val is missing, it is a tenth of train."""
     _, write = KINDS[kind]
     make, _ = KINDS[kind]
     write(tmp_path / "all")
@@ -69,7 +69,7 @@ def test_shards_name_their_split(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_loading_processes_serve_what_one_does(kind, tmp_path):
+def test_worker_processes_load_the_same_batches_as_one_process(kind, tmp_path):
     make, write = KINDS[kind]
     write(tmp_path)
     batches = [
@@ -86,7 +86,7 @@ def test_loading_processes_serve_what_one_does(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_touched_shard_is_other_data(kind, tmp_path):
+def test_a_rewritten_shard_has_another_fingerprint(kind, tmp_path):
     make, write = KINDS[kind]
     write(tmp_path)
     before = make("test", root=tmp_path).fingerprint()
@@ -96,7 +96,7 @@ def test_a_touched_shard_is_other_data(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_no_image_is_named(kind, tmp_path):
+def test_a_file_that_is_not_an_image_is_named(kind, tmp_path):
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"
     if kind == "webdataset":
         tar(
@@ -130,8 +130,8 @@ def test_an_empty_folder_is_named(kind, tmp_path):
 # webdataset
 
 
-def test_classes_by_number_and_other_members(tmp_path):
-    """A pickle beside an image is passed over: it is not even opened."""
+def test_numeric_classes_are_read_and_other_members_skipped(tmp_path):
+    """A pickle beside an image is skipped without being opened."""
 
     class Harmful:
         def __reduce__(self):
@@ -141,7 +141,7 @@ def test_classes_by_number_and_other_members(tmp_path):
     for k, name in enumerate(("b/2.JPG", "b/1.jpeg", "c.d.png", "./e.webp")):
         kind = {"JPG": "JPEG", "jpeg": "JPEG", "png": "PNG", "webp": "WEBP"}[name.rpartition(".")[2]]
         start = name.partition("." if not name.startswith("./") else ".webp")[0]
-        if name == "c.d.png":  # the key ends at the first dot, and `d.png` is no image of it
+        if name == "c.d.png":  # the key ends at the first dot, so `d.png` is not its image
             members += [("c.png", encoded(k)), ("c.d.png", encoded(99))]
         else:
             members.append((name, encoded(k, kind=kind)))
@@ -165,8 +165,8 @@ def test_classes_by_number_and_other_members(tmp_path):
     assert WebDataset("test", root=tmp_path).task.classes == ("0", "1")
 
 
-def test_members_need_not_stand_together(tmp_path):
-    """As `tar` packs a folder; values of several types are an attribute of texts."""
+def test_members_of_an_example_need_not_be_adjacent(tmp_path):
+    """As when `tar` packs a folder; an attribute with values of several types becomes text."""
     labels = [
         (f"{k}.json", json.dumps({"label": k % 2, "id": 7, "note": [3, "three"][k % 2]}).encode())
         for k in range(4)
@@ -181,7 +181,7 @@ def test_members_need_not_stand_together(tmp_path):
     assert data.targets.tolist() == [0, 1, 0, 1]
 
 
-def test_numbers_with_fractions_are_a_regression(tmp_path):
+def test_fractional_labels_make_a_regression(tmp_path):
     tar(
         tmp_path / "test.tar",
         *[
@@ -249,7 +249,7 @@ def test_damaged_and_compressed_tars_are_named(tmp_path):
         data.preview(0)
 
 
-def test_links_in_a_tar_lead_nowhere(tmp_path):
+def test_links_in_a_tar_are_not_followed(tmp_path):
     secret = tmp_path / "secret.png"
     secret.write_bytes(encoded(5))
     root = tmp_path / "root"
@@ -266,8 +266,8 @@ def test_links_in_a_tar_lead_nowhere(tmp_path):
     assert WebDataset("test", root=root).examples["id"].to_pylist() == ["test/1"]
 
 
-def test_a_header_that_leads_back_ends_the_scan(tmp_path):
-    """A negative size, in base 256, as crafted tars have it."""
+def test_a_header_with_a_negative_size_ends_the_scan(tmp_path):
+    """A negative size in base 256, as in crafted tars."""
     file = tar(tmp_path / "test.tar", CLS, IMAGE)
     content = bytearray(file.read_bytes())
     content[1024 + 124 : 1024 + 136] = (-1024).to_bytes(12, "big", signed=True)
@@ -281,7 +281,7 @@ def test_a_header_that_leads_back_ends_the_scan(tmp_path):
 # image_parquet
 
 
-def test_hugging_faces_images_ids_and_splits(tmp_path):
+def test_hugging_face_images_with_ids_and_splits_are_read(tmp_path):
     images = [{"bytes": encoded(k), "path": None} for k in range(6)]
     table = pa.table(
         {
@@ -307,7 +307,7 @@ def test_hugging_faces_images_ids_and_splits(tmp_path):
     assert np.asarray(found["test"].preview(0))[0, 0].tolist() == [5, 35, 100]
 
 
-def test_rows_in_order_read_each_group_once(tmp_path, monkeypatch):
+def test_reading_rows_in_order_reads_each_row_group_once(tmp_path, monkeypatch):
     parquets(tmp_path)
     data = ImageParquet("train", root=tmp_path)
     read = []
@@ -359,7 +359,7 @@ def test_files_of_other_types_and_missing_images_are_named(tmp_path):
         data.preview(6)
 
 
-def test_named_val_shards_leave_train_whole_whatever_is_said_of_classes(tmp_path):
+def test_named_val_shards_leave_train_whole_with_or_without_classes(tmp_path):
     for split in SPLITS:
         numbers = range(
             {"train": 0, "val": 60, "test": 90}[split], {"train": 60, "val": 90, "test": 120}[split]
@@ -373,7 +373,7 @@ def test_named_val_shards_leave_train_whole_whatever_is_said_of_classes(tmp_path
 
 
 @pytest.mark.parametrize("cut", [False, True])
-def test_a_header_that_is_damaged_or_cut_is_not_the_end(cut, tmp_path):
+def test_a_damaged_or_cut_header_is_not_taken_for_the_end(cut, tmp_path):
     path = tar(tmp_path / "pets.tar", *(member for k in range(6) for member in sample(k)))
     with tarfile.open(path) as archive:
         place = archive.getmembers()[6].offset
@@ -384,7 +384,7 @@ def test_a_header_that_is_damaged_or_cut_is_not_the_end(cut, tmp_path):
         WebDataset("train", tmp_path, size=8)
 
 
-def test_another_column_of_images_is_other_data(tmp_path):
+def test_another_image_column_has_another_identity(tmp_path):
     table = rows(range(20))
     table = table.append_column("mask", pa.array([encoded(k + 100) for k in range(20)]))
     pq.write_table(table, tmp_path / "pets.parquet")
@@ -393,8 +393,8 @@ def test_another_column_of_images_is_other_data(tmp_path):
     assert one != other
 
 
-def test_images_and_the_other_columns_have_as_many_rows(tmp_path):
-    """Of a damaged footer they have not, and a label would be another image's."""
+def test_different_numbers_of_images_and_of_other_rows_are_refused(tmp_path):
+    """They differ if a footer is damaged, and a label would go to another image."""
     file = tmp_path / "images.parquet"
     pq.write_table(pa.table({"image": [b"", b""], "label": ["a", "b"]}), file)
     assert read_columns([file], [2], ("label",)).num_rows == 2

@@ -1,4 +1,4 @@
-"""ImageNet: the thousand classes keep their places, whatever part of them is on disk."""
+"""ImageNet: the thousand classes keep their indices, whichever of them are on disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shell import Shell
 from weakspot import Predictions
 from weakspot.datasets.imagenet import ImageNet
 
-NAMED = {  # as torchvision's own documentation numbers them
+NAMED = {  # as numbered in torchvision's documentation
     "n01440764": (0, "tench"),
     "n02012849": (134, "crane bird"),
     "n02102040": (217, "English springer"),
@@ -50,7 +50,7 @@ def test_train_and_val_share_the_published_train(root: Path) -> None:
     assert {Path(file).parts[0] for file in train | val} == {"train"}
 
 
-def test_one_half_is_enough(root: Path, tmp_path: Path) -> None:
+def test_the_test_split_needs_only_val(root: Path, tmp_path: Path) -> None:
     (tmp_path / "val").symlink_to(root / "val")
     assert len(ImageNet("test", tmp_path)) == 60
     with pytest.raises(FileNotFoundError, match=r"no train in .* or below it: set dataset\.root"):
@@ -62,7 +62,7 @@ def test_one_half_is_enough(root: Path, tmp_path: Path) -> None:
 
 
 def test_stretched_pixels_are_the_published_transform(root: Path) -> None:
-    """torchvision's Resize((64, 64)) and ToTensor, as the paper's script has it."""
+    """torchvision's Resize((64, 64)) and ToTensor, as in the paper's script."""
     dataset = ImageNet("test", root, size=64, stretch=True)
     published = v2.Compose([v2.Resize((64, 64)), v2.PILToTensor()])
     with Image.open(dataset.path(0)) as file:
@@ -71,7 +71,7 @@ def test_stretched_pixels_are_the_published_transform(root: Path) -> None:
     assert not torch.equal(ImageNet("test", root, size=64)[0]["input"], expected)
 
 
-def test_a_file_of_classes(root: Path, tmp_path: Path) -> None:
+def test_a_file_of_classes_gives_their_order_and_names(root: Path, tmp_path: Path) -> None:
     own = tmp_path / "own.txt"
     own.write_text("\n".join(["n15075141 toilet tissue, toilet paper", *list(NAMED)[:4]]) + "\n")
     dataset = ImageNet("test", root, classes=own)
@@ -101,7 +101,7 @@ def test_a_file_of_classes_in_another_encoding_is_named(root: Path, tmp_path: Pa
         ImageNet("test", root, classes=own)
 
 
-def test_errors(root: Path, tmp_path: Path) -> None:
+def test_unknown_classes_damaged_images_and_other_layouts_are_named(root: Path, tmp_path: Path) -> None:
     copied = tmp_path / "imagenet"
     shutil.copytree(root / "val", copied / "val")
     (copied / "val" / "n99999999").mkdir()
@@ -122,7 +122,7 @@ def test_errors(root: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_published_weights_fit_a_few_classes(root: Path, tmp_path: Path) -> None:
-    """A file of weights for a thousand classes, five of them on disk: as told by the plain network itself."""
+    """With weights for a thousand classes, five of them on disk, the outputs are those of the plain network."""
     torch.manual_seed(0)
     net = get_model("resnet18", weights=None).eval()
     torch.save(net.state_dict(), tmp_path / "resnet18.pth")

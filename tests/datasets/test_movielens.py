@@ -1,4 +1,4 @@
-"""MovieLens: what the files say is what a model and a report are told, and a bad line is named."""
+"""MovieLens: ratings and attributes come from the files unchanged, and a bad line is named."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def root(written: Path, tmp_path: Path) -> Path:
-    """A copy to spoil."""
+    """A copy to damage."""
     return Path(shutil.copytree(written, tmp_path / "movielens"))
 
 
@@ -34,7 +34,7 @@ def lines(root: Path, name: str) -> list[str]:
 
 
 def rated(root: Path, name: str = "u.data") -> dict[str, int]:
-    """Class indices by id, read the plain way."""
+    """Class indices by id, read directly from the file."""
     rows = (map(int, line.split("\t")) for line in lines(root, name))
     return {f"{user}-{movie}": rating - 1 for user, movie, rating, _ in rows}
 
@@ -48,7 +48,7 @@ def everything(written: Path) -> list[dict[str, object]]:
     return [row for split in MovieLens.splits for row in MovieLens(split, written).examples.to_pylist()]
 
 
-def test_every_rating_is_one_example_of_one_split(written: Path) -> None:
+def test_every_rating_is_in_exactly_one_split(written: Path) -> None:
     train, val, test = (targets(MovieLens(split, written)) for split in MovieLens.splits)
     assert train | val | test == rated(written)
     assert len(train) + len(val) + len(test) == len(rated(written))
@@ -63,12 +63,12 @@ def test_published_folds(written: Path, fold: int | str) -> None:
     assert 0 < len(val) < len(train)
 
 
-def test_files_may_lie_in_root_itself(written: Path) -> None:
+def test_files_may_be_in_root_itself(written: Path) -> None:
     inside = MovieLens("test", written / "ml-100k")
     assert inside.fingerprint() == MovieLens("test", written).fingerprint()
 
 
-def test_input_and_known_ratings_are_what_the_files_say(written: Path) -> None:
+def test_inputs_and_known_ratings_come_from_the_files(written: Path) -> None:
     train, test = MovieLens("train", written), MovieLens("test", written)
     for dataset in (train, test):
         batch = dataset.collate([dataset[row] for row in range(len(dataset))])
@@ -110,14 +110,14 @@ def test_attributes_of_movies(everything: list[dict[str, object]]) -> None:
     }
 
 
-def test_a_byte_order_mark_is_no_part_of_a_genre(root: Path) -> None:
+def test_a_byte_order_mark_is_not_part_of_a_genre(root: Path) -> None:
     file = root / "ml-100k" / "u.genre"
     genres = MovieLens("test", root).genres
     file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
     assert MovieLens("test", root).genres == genres
 
 
-def test_counts_of_ratings_are_those_of_training(written: Path) -> None:
+def test_counts_of_ratings_are_those_of_the_training_split(written: Path) -> None:
     known = [pair.split("-") for pair in targets(MovieLens("train", written))]
     for row in MovieLens("test", written).examples.to_pylist():
         user, movie = row["id"].split("-")
@@ -140,7 +140,7 @@ def test_preview_is_readable(written: Path) -> None:
     assert seen["rating"] == str(rated(written)[ids[row]] + 1)
 
 
-def test_fingerprint_follows_every_rating_that_is_known(root: Path) -> None:
+def test_fingerprint_depends_on_every_known_rating(root: Path) -> None:
     before = MovieLens("test", root).fingerprint()
     changed = lines(root, "u.data")
     train = set(targets(MovieLens("train", root)))
@@ -182,14 +182,14 @@ def test_a_bad_line_is_named(root: Path, name: str, line: int, text: str, messag
         MovieLens("test", root)
 
 
-def test_a_pair_is_rated_once(root: Path) -> None:
+def test_a_pair_that_is_rated_twice_is_refused(root: Path) -> None:
     changed = lines(root, "u.data")
     layout.put(root / "ml-100k" / "u.data", [*changed, changed[4]])
     with pytest.raises(ValueError, match=f"line {len(changed) + 1}: .* is in line 5 already"):
         MovieLens("test", root)
 
 
-def test_a_fold_shares_no_pair(root: Path) -> None:
+def test_a_fold_with_a_pair_in_both_files_is_refused(root: Path) -> None:
     layout.put(root / "ml-100k" / "u1.test", [*lines(root, "u1.test"), lines(root, "u1.base")[0]])
     number = len(lines(root, "u1.test"))
     with pytest.raises(ValueError, match=rf"u1.test, line {number}: .* is in u1.base, too"):
@@ -204,7 +204,7 @@ def test_a_missing_file_is_named(root: Path, name: str) -> None:
         MovieLens("test", root)
 
 
-def test_no_data_at_all_and_unknown_folds(written: Path, tmp_path: Path) -> None:
+def test_missing_data_and_unknown_folds_are_refused(written: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no u.user in .*fetch ml-100k.zip"):
         MovieLens("test", tmp_path)
     with pytest.raises(ValueError, match="no fold 6; choose 1, 2, 3, 4, 5, ua, ub"):
@@ -223,8 +223,8 @@ def test_a_movies_year_is_the_last_in_its_title(root: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.optional
-def test_real_ratings_are_guessed_better_than_by_the_means_of_users_and_movies(shell: Shell) -> None:
-    """All of MovieLens-100k, as the entry point trains on it with no further words; minutes."""
+def test_real_ratings_are_predicted_better_than_by_user_and_movie_means(shell: Shell) -> None:
+    """All of MovieLens-100k with the entry point's default settings; takes minutes."""
     source = recbole_movielens.find()
     if source is None:
         pytest.skip("the ratings come with RecBole: install it, or name its wheel in WEAKSPOT_RECBOLE")
@@ -249,7 +249,7 @@ def rmse(guesses: np.ndarray, dataset: MovieLens) -> float:
 
 
 def means(train: MovieLens, test: MovieLens) -> np.ndarray:
-    """The user's mean and the movie's mean in training, less the mean of all; within the ratings there are."""
+    """The sum of the user's and the movie's mean in training minus the overall mean, clipped to the ratings' range."""
     overall = train.targets.mean()
     guesses = np.full(len(test), overall)
     for known, asked in ((train.users, test.users), (train.movies, test.movies)):

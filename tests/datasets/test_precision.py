@@ -1,4 +1,4 @@
-"""Half precision: what is computed in it is rounded, and what is measured of it is not."""
+"""Half precision: the network computes in it, but metrics and recorded labels are not rounded to it."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("precision", ["16-true", "bf16-true"])
-def test_what_is_measured_in_training_is_what_the_model_does(shell, precision):
-    """Every measure of the kept epoch, computed again from its checkpoint."""
+def test_training_metrics_match_the_checkpoint(shell, precision):
+    """Every metric of the kept epoch, recomputed from its checkpoint."""
     (shell.folder / "network.py").write_text(NETWORK)
     training = (
         "training.epochs=2",
@@ -68,8 +68,8 @@ def test_what_is_measured_in_training_is_what_the_model_does(shell, precision):
 
 
 @pytest.mark.parametrize("precision", ["16-true", "bf16-true"])
-def test_numbers_to_predict_are_recorded_as_they_are_given(shell, precision):
-    """70 000 is more than float16 holds, and 1234.567 has more digits."""
+def test_real_valued_labels_are_not_rounded_to_half_precision(shell, precision):
+    """70 000 is beyond float16's range, and 1234.567 has more digits than it holds."""
     (shell.folder / "network.py").write_text(NETWORK)
     labels = np.array([1234.567, 70_000, 0.1, -3, 8.25, 17])
     rng = np.random.default_rng(0)
@@ -89,7 +89,7 @@ def test_numbers_to_predict_are_recorded_as_they_are_given(shell, precision):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
-def test_a_network_of_another_precision_computes_in_the_trainers(shell, dtype):
+def test_a_network_in_another_precision_computes_in_the_precision_of_the_trainer(shell, dtype):
     (shell.folder / "network.py").write_text(NETWORK)
     shell("infer", *COMMON, "checkpoint=pretrained", f"+model.kwargs.dtype={dtype}")
     (manifest,) = shell.folder.glob("outputs/predictions/*/manifest.json")

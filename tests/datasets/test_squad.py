@@ -1,4 +1,4 @@
-"""SQuAD: tokens and characters told apart, answers scored as its own scripts score them, every published form read."""
+"""SQuAD: tokens are mapped to characters, answers scored as by its own scripts, every published format read."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_normalise(text: str, plain: str) -> None:
         ("the Rhine", ["Rhine."], 1, 1),
         ("Rhine river", ["Elbe", "the Rhine"], 0, 2 / 3),
         ("to be or not to be", ["to be"], 0, 2 * 2 / (6 + 2)),
-        ("be be", ["be"], 0, 2 / 3),  # a word that is said twice is shared once
+        ("be be", ["be"], 0, 2 / 3),  # a word that is predicted twice counts once
         ("Danube", ["Rhine"], 0, 0),
         ("", [], 1, 1),
         ("Danube", [], 0, 0),
@@ -82,7 +82,9 @@ def test_scores_are_the_official_ones(said: str, answers: list[str], em: float, 
 
 
 @pytest.mark.parametrize("version", ["1.1", "2.0"])
-def test_tokens_are_those_of_the_pair_read_at_once(version: str, root: Path, tokenizer: Path) -> None:
+def test_tokens_equal_those_of_question_and_context_encoded_together(
+    version: str, root: Path, tokenizer: Path
+) -> None:
     found = SQuAD("test", root, version, tokenizer=tokenizer, max_length=64)
     for row in range(len(found)):
         seen = found.preview(row)
@@ -103,8 +105,8 @@ def test_tokens_are_those_of_the_pair_read_at_once(version: str, root: Path, tok
         assert (offsets[first][0], offsets[last][1]) == (start, stop)
 
 
-def test_windows_are_the_published_code_s(tokenizer: Path) -> None:
-    """Spans that begin or end inside a token, as some answers do, against the loops of inference_squad.py."""
+def test_windows_match_the_published_code(tokenizer: Path) -> None:
+    """Spans that begin or end inside a token, as some answers do, compared with the loops of inference_squad.py."""
     tokens = SQuAD("test", _one(tokenizer.parent), tokenizer=tokenizer).tokenizer
     context = "  The Romans built 12 bridges; the Rhine-Danube canal came 1992."
     windows = Windows(tokens, ["How many?"], [context], np.array([0]))
@@ -129,7 +131,7 @@ def test_windows_are_the_published_code_s(tokenizer: Path) -> None:
 @pytest.mark.parametrize(
     ("context", "answer"),
     [
-        ("He drank cafe\u0301 there.", "cafe\u0301"),  # an accent of its own behind the letter
+        ("He drank cafe\u0301 there.", "cafe\u0301"),  # a combining accent after the letter
         ("He drank cafe\u0301.", "cafe\u0301"),
         ("A r\u0323\u0307e\u0301 \u0323b", "r\u0323\u0307e\u0301"),
         ("He drank tea there.", "tea "),
@@ -138,8 +140,8 @@ def test_windows_are_the_published_code_s(tokenizer: Path) -> None:
         ("  tea there", "  tea"),
     ],
 )
-def test_accents_and_blanks_do_not_move_an_answer(context: str, answer: str, tokenizer: Path) -> None:
-    """A model that says the right tokens says the right answer."""
+def test_accents_and_spaces_do_not_shift_an_answer(context: str, answer: str, tokenizer: Path) -> None:
+    """A model that predicts the right tokens gives the right answer."""
     tokens = load_tokenizer(tokenizer)
     windows = Windows(tokens, ["What?"], [context], np.array([0]))
     start = context.index(answer)
@@ -149,7 +151,7 @@ def test_accents_and_blanks_do_not_move_an_answer(context: str, answer: str, tok
     assert exact_match(context[first:last], [answer]) == 1
 
 
-def test_a_tokenizer_that_keeps_accents_tells_their_places(tmp_path: Path) -> None:
+def test_a_tokenizer_that_keeps_accents_gives_their_positions(tmp_path: Path) -> None:
     tokenizer = BertTokenizer(
         vocab={word: place for place, word in enumerate([*SPECIAL, "cafe", "what", "\u0301", "##\u0301"])},
         strip_accents=False,
@@ -159,7 +161,7 @@ def test_a_tokenizer_that_keeps_accents_tells_their_places(tmp_path: Path) -> No
     assert windows.characters(np.array([0, 0]), found).tolist() == [[0, 5], [6, 10]]
 
 
-def test_a_byte_order_mark_is_no_part_of_the_file(root: Path, tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_ignored(root: Path, tmp_path: Path) -> None:
     plain = read_questions(root, "dev", "1.1")
     name = "dev-v1.1.json"
     (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + (root / name).read_bytes())
@@ -171,7 +173,7 @@ def _one(folder: Path) -> Path:
     return folder / "one"
 
 
-def test_what_is_too_long_is_left_out_and_said(
+def test_questions_that_are_too_long_are_left_out_and_counted_in_the_log(
     root: Path, tokenizer: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole = SQuAD("test", root, tokenizer=tokenizer)
@@ -207,7 +209,7 @@ def test_attributes_and_splits(root: Path, tokenizer: Path) -> None:
     ]
 
 
-def test_tokens_stay_where_they_are_in_a_batch(root: Path, tokenizer: Path, tmp_path: Path) -> None:
+def test_batches_are_padded_after_the_tokens(root: Path, tokenizer: Path, tmp_path: Path) -> None:
     shutil.copytree(tokenizer, tmp_path / "left")
     set_up(tmp_path / "left", padding_side="left")
     found = SQuAD("test", root, tokenizer=tmp_path / "left")
@@ -232,7 +234,7 @@ def set_up(folder: Path, **settings: object) -> None:
     "setting",
     [{"truncation_side": "left"}, {"padding_side": "left"}, {"model_input_names": ["input_ids", "attention_mask"]}],
 )  # fmt: skip
-def test_the_digest_of_a_tokenizer_is_of_all_it_does(
+def test_the_digest_of_a_tokenizer_depends_on_its_settings(
     setting: dict[str, object], tokenizer: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(tokenizer, tmp_path / "other")
@@ -242,16 +244,18 @@ def test_the_digest_of_a_tokenizer_is_of_all_it_does(
     assert tokenizer_digest(load_tokenizer(tmp_path / "other")) != same
 
 
-# --- what a model's answers are worth
+# --- judging a model's answers
 
 
 @pytest.mark.parametrize("version", ["1.1", "2.0"])
-def test_judge_against_the_texts_themselves(version: str, root: Path, tokenizer: Path) -> None:
+def test_judged_answers_match_a_comparison_of_the_texts(version: str, root: Path, tokenizer: Path) -> None:
     found = SQuAD("test", root, version, tokenizer=tokenizer)
     rng = np.random.default_rng(0)
     rows = np.arange(len(found))
     said = found.targets.copy()
-    for row in rows[rng.random(len(rows)) < 0.6]:  # some right, some elsewhere in the paragraph, some nowhere
+    for row in rows[
+        rng.random(len(rows)) < 0.6
+    ]:  # some right, some elsewhere in the paragraph, some without answer
         low = int(found.windows._starts[row])
         first = rng.integers(low, found.windows.lengths[row] - 1)
         last = rng.integers(first, found.windows.lengths[row] - 1)
@@ -280,17 +284,17 @@ def test_judge_against_the_texts_themselves(version: str, root: Path, tokenizer:
     assert perfect == {"exact_match": 1.0, "f1": 1.0}
 
 
-def test_f1_may_be_what_counts(root: Path, tokenizer: Path) -> None:
+def test_correctness_may_be_decided_by_f1(root: Path, tokenizer: Path) -> None:
     strict = SQuAD("test", root, tokenizer=tokenizer)
     loose = SQuAD("test", root, correctness="f1", tokenizer=tokenizer)
-    row = 0  # "the Rhine" or "Rhine": one word more is no exact match, yet most of it
+    row = 0  # "the Rhine" or "Rhine": with one word more not an exact match, but mostly right
     more = strict.targets[:1] + np.array([[0, 1]])
     assert not strict.judge(np.array([row]), more)["correct"][0]
     assert loose.judge(np.array([row]), more)["correct"][0]
     assert strict.fingerprint() != loose.fingerprint()
 
 
-def test_no_answer_is_said_only_where_there_may_be_none(root: Path, tmp_path: Path) -> None:
+def test_an_empty_answer_is_predicted_only_in_version_2_0(root: Path, tmp_path: Path) -> None:
     write_model(tmp_path, layout.texts(), head="ForQuestionAnswering")
     for version in ("1.1", "2.0"):
         found = SQuAD("test", root, version, tokenizer=tmp_path, max_length=64)
@@ -346,7 +350,9 @@ def tables(root: Path, version: str) -> dict[str, pa.Table]:
 
 
 @pytest.mark.parametrize("version", ["1.1", "2.0"])
-def test_every_form_holds_the_same(version: str, root: Path, tokenizer: Path, tmp_path: Path) -> None:
+def test_every_format_gives_the_same_examples(
+    version: str, root: Path, tokenizer: Path, tmp_path: Path
+) -> None:
     shards, saved = tmp_path / "hub", tmp_path / "saved"
     folder = shards / {"1.1": "plain_text", "2.0": "squad_v2"}[version]
     folder.mkdir(parents=True)
@@ -374,7 +380,7 @@ def edit(file: Path, change: object) -> Path:
     return file
 
 
-def test_files_that_are_not_as_published(root: Path, tokenizer: Path, tmp_path: Path) -> None:
+def test_files_that_are_not_as_published_are_refused(root: Path, tokenizer: Path, tmp_path: Path) -> None:
     def read(version: str = "1.1") -> SQuAD:
         return SQuAD("test", tmp_path, version, tokenizer=tokenizer)
 
@@ -435,14 +441,16 @@ def test_a_file_of_another_shape_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("answers", [None, {"text": ["Rhine"], "answer_start": None}, {"text": ["Rhine"]}])
-def test_answers_that_a_table_lacks_are_named(answers: object, tmp_path: Path) -> None:
+def test_missing_answers_in_a_table_are_named(answers: object, tmp_path: Path) -> None:
     row = {"id": "q", "title": "t", "context": "Rhine", "question": "What?", "answers": answers}
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "train-0.parquet")
     with pytest.raises(ValueError, match=f"{re.escape(str(tmp_path))}, question 'q': its answers are not"):
         read_questions(tmp_path, "train", "1.1")
 
 
-def test_settings_and_tokenizers_that_do_not_do(root: Path, tokenizer: Path, tmp_path: Path) -> None:
+def test_invalid_settings_and_unsuitable_tokenizers_are_refused(
+    root: Path, tokenizer: Path, tmp_path: Path
+) -> None:
     with pytest.raises(ValueError, match=r"dataset\.version=3 is unknown; choose 1\.1 or 2\.0"):
         SQuAD("test", root, "3", tokenizer=tokenizer)
     with pytest.raises(ValueError, match="choose exact_match or f1"):

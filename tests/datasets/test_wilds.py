@@ -1,4 +1,4 @@
-"""Waterbirds and iWildCam in WILDS' layout: splits, attributes and errors are those of metadata.csv."""
+"""Waterbirds and iWildCam in WILDS' layout: splits and attributes come from metadata.csv, and bad rows are named."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rows_of(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(text))
 
 
-def test_waterbirds_are_what_metadata_says(data: Path) -> None:
+def test_waterbirds_follow_the_metadata(data: Path) -> None:
     root = data / "waterbirds"
     rows = rows_of(root / "waterbirds_v1.0" / "metadata.csv")
     for code, split in enumerate(Waterbirds.splits):
@@ -53,14 +53,14 @@ def test_waterbirds_are_what_metadata_says(data: Path) -> None:
     assert scenes == {"ocean", "bamboo_forest"}
 
 
-def test_waterbirds_root_may_be_any_of_three(data: Path, tmp_path: Path) -> None:
+def test_waterbirds_root_may_be_any_of_three_folders(data: Path, tmp_path: Path) -> None:
     published = data / "waterbirds" / "waterbirds_v1.0"
     (tmp_path / "waterbird_complete95_forest2water2").symlink_to(published)
     found = [Waterbirds("val", root).files for root in (data / "waterbirds", published, tmp_path)]
     assert found[0] == found[1] == found[2]
 
 
-def test_iwildcam_is_what_metadata_says(data: Path) -> None:
+def test_iwildcam_follows_the_metadata(data: Path) -> None:
     root = data / "iwildcam"
     rows = rows_of(root / "iwildcam_v2.0" / "metadata.csv")
     for split in IWildCam.splits:
@@ -111,7 +111,7 @@ def test_a_bad_row_is_named(
 
 
 @pytest.mark.parametrize("make", [Waterbirds, IWildCam])
-def test_a_image_in_two_splits_or_in_another_encoding_is_named(
+def test_an_image_in_two_splits_or_a_file_in_another_encoding_is_named(
     make: Callable[..., ImageFiles], data: Path, tmp_path: Path
 ) -> None:
     root = next((data / make.__name__.lower()).iterdir())
@@ -134,7 +134,7 @@ def test_a_image_in_two_splits_or_in_another_encoding_is_named(
         make("test", tmp_path)
 
 
-def test_nothing_there(tmp_path: Path) -> None:
+def test_missing_metadata_is_named(tmp_path: Path) -> None:
     for make in (Waterbirds, IWildCam):
         with pytest.raises(FileNotFoundError, match=r"no metadata\.csv in .* or below it: set dataset\.root"):
             make("test", tmp_path)

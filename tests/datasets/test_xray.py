@@ -1,4 +1,4 @@
-"""Chest X-rays: patients stay together, training alone sees them changed; and the paper's network for them."""
+"""Chest X-rays: train and val share no patient, only training images are augmented; and the paper's network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data / "xray"
 
 
-def test_what_is_where(root: Path) -> None:
+def test_splits_and_labels_come_from_the_folders(root: Path) -> None:
     splits = {split: XRay(split, root) for split in XRay.splits}
     folders = {split: {Path(file).parts[0] for file in data.files} for split, data in splits.items()}
     assert folders == {"train": {"train"}, "val": {"train", "val"}, "test": {"test"}}
@@ -55,7 +55,7 @@ def test_patients_of_the_published_val_are_not_in_train(root: Path, tmp_path: Pa
     assert str(lone) in XRay("train", tmp_path / "xray").files
 
 
-def test_attributes_are_in_the_names(root: Path) -> None:
+def test_attributes_come_from_the_file_names(root: Path) -> None:
     dataset = XRay("test", root)
     about = {Path(row["id"]).name: row for row in dataset.examples.to_pylist()}
     expected = {
@@ -92,7 +92,7 @@ def test_colour_files_come_out_grey(root: Path) -> None:
     assert (pixels == pixels[..., :1]).all()
 
 
-def test_only_training_sees_changes(root: Path) -> None:
+def test_only_training_images_are_augmented(root: Path) -> None:
     def train_batch(seed: int, **settings: float) -> torch.Tensor:
         data = DataModule(lambda split: XRay(split, root, **settings), batch_size=100)
         torch.manual_seed(seed)
@@ -110,8 +110,8 @@ def test_only_training_sees_changes(root: Path) -> None:
     assert torch.equal(next(iter(audited))["input"], plain)
 
 
-def test_what_rotation_uncovers_is_black(root: Path) -> None:
-    """Also where a mean is subtracted: 0 would be grey there."""
+def test_areas_uncovered_by_rotation_are_black(root: Path) -> None:
+    """Also when a mean is subtracted, since 0 would then be grey."""
     dataset = XRay("train", root, mean=[0.5] * 3, std=[0.25] * 3, degrees=45, translate=0, zoom=0)
     torch.manual_seed(3)
     changed = dataset.augmented()[0]["input"]
@@ -119,7 +119,7 @@ def test_what_rotation_uncovers_is_black(root: Path) -> None:
     assert (changed == -2).float().mean() > 0.01
 
 
-def test_errors(root: Path, tmp_path: Path) -> None:
+def test_missing_folders_unknown_classes_and_damaged_images_are_named(root: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no train in .*nowhere or below it: set dataset\.root"):
         XRay("test", tmp_path / "nowhere")
     copied = tmp_path / "xray"
@@ -148,14 +148,14 @@ SICK = Classification(("NORMAL", "PNEUMONIA"))
 
 
 def published_network() -> nn.Sequential:
-    """As `train_xray.py` of the paper's repository lists its layers; 54 760 = 10 · 74²."""
+    """The layers as listed in `train_xray.py` of the paper's repository; 54 760 = 10 · 74²."""
     return nn.Sequential(
         nn.Conv2d(1, 10, (3, 3)), nn.ReLU(), nn.Dropout(p=0.2), nn.MaxPool2d((2, 2)), nn.Flatten(),
         nn.Linear(54_760, 100), nn.ReLU(), nn.Dropout(p=0.2), nn.Linear(100, 2),
     )  # fmt: skip
 
 
-def test_the_published_checkpoint_loads_and_says_the_same(tmp_path: Path) -> None:
+def test_the_published_checkpoint_loads_and_gives_the_same_outputs(tmp_path: Path) -> None:
     torch.manual_seed(0)
     published = published_network()
     torch.save(
@@ -174,7 +174,7 @@ def test_the_published_checkpoint_loads_and_says_the_same(tmp_path: Path) -> Non
     assert torch.equal(model.head(z), model(x))
 
 
-def test_the_network_shows_its_evidence_and_refuses_other_sizes() -> None:
+def test_the_network_supports_grad_cam_and_refuses_other_image_sizes() -> None:
     from weakspot.explain.gradcam import grad_cam
 
     torch.manual_seed(0)

@@ -21,7 +21,7 @@ from weakspot.evaluation.sign_flips import sign_flip_p
 def some(
     seed: int = 0, n: int = 400, inside: int = 60, worse: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One slice's memberships (1, n), losses that are `worse` times as high in it, labels."""
+    """Memberships (1, n) of one slice, losses that are `worse` times as high in it, and labels."""
     random = np.random.default_rng(seed)
     w = np.zeros((1, n))
     w[0, :inside] = 1
@@ -38,7 +38,7 @@ def only(*given: Any, **more: Any) -> Evidence:
 def brute_force(
     w: np.ndarray, losses: np.ndarray, codes: np.ndarray, counts: np.ndarray
 ) -> tuple[float, float]:
-    """The share of all assignments of losses within strata that reach the observed statistic, and the largest."""
+    """The shares of all assignments of losses within strata that reach the observed and the largest statistic."""
     scores, excess = np.empty(len(w)), np.empty(len(w))
     for code in set(codes.tolist()):
         rows = np.flatnonzero(codes == code)
@@ -59,7 +59,7 @@ def brute_force(
     return float(np.mean(totals >= observed - 1e-9)), float(np.mean(totals >= totals.max() - 1e-9))
 
 
-def test_without_labels_and_ties_the_p_value_is_that_of_scipys_rank_sum_test() -> None:
+def test_without_labels_and_ties_the_p_value_equals_scipys_rank_sum_test() -> None:
     w, losses, _ = some(n=1000, inside=150, worse=1.15)
     told = ranksums(losses[:150], losses[150:], alternative="greater").pvalue
     found = only(w, losses)
@@ -87,7 +87,7 @@ def test_the_p_value_is_the_share_of_all_assignments_within_strata(case: str) ->
     excess = ranked.excess(w, counts)
     assert ranked.smallest_p(excess) == pytest.approx(smallest, rel=1e-9)
     found = [ranked.p_value(excess, draws=200_000, seed=seed) for seed in range(50)]
-    assert found[0] == pytest.approx(told, rel=0.2)  # four hundred hits end the draws: ± 5 % each
+    assert found[0] == pytest.approx(told, rel=0.2)  # draws stop after four hundred hits: ± 5 % each
     assert np.mean(found) == pytest.approx(told, rel=0.03)
 
 
@@ -108,7 +108,7 @@ def test_the_curve_for_many_rows_agrees_with_permutations(binary: bool) -> None:
     assert curve == pytest.approx(permuted, rel=0.25)
 
 
-def test_rows_of_a_label_that_is_wholly_inside_do_not_make_few_others_many() -> None:
+def test_labels_wholly_inside_do_not_add_to_the_number_of_rows_tested() -> None:
     codes = np.repeat([0, 1], [500, 40])
     w = np.where(codes == 0, 1.0, 0.0)
     w[-3:] = 1
@@ -122,7 +122,7 @@ def test_rows_of_a_label_that_is_wholly_inside_do_not_make_few_others_many() -> 
     assert ranked.p_value(excess, draws=200_000, seed=0) == pytest.approx(told, rel=0.2)
 
 
-def test_any_increasing_change_of_the_losses_within_a_label_changes_no_p_value() -> None:
+def test_increasing_transforms_of_losses_within_a_label_keep_the_p_value() -> None:
     w, losses, labels = some(worse=1.4)
     changed = np.choose(labels, [losses, np.sqrt(losses), 100 + losses**3, np.log(losses)])
     before, after = only(w, losses, labels=labels), only(w, changed, labels=labels)
@@ -210,11 +210,11 @@ def verdict_of(case: str) -> str:
         "worse, but better is sought": "not_confirmed",
     }.items(),
 )
-def test_a_slice_has_the_verdict_that_its_rows_allow(case: str, verdict: str) -> None:
+def test_each_kind_of_slice_has_its_verdict(case: str, verdict: str) -> None:
     assert verdict_of(case) == verdict
 
 
-def test_p_values_are_corrected_for_the_slices_that_were_tested_and_no_others() -> None:
+def test_p_values_are_corrected_for_the_tested_slices_only() -> None:
     random = np.random.default_rng(0)
     losses, labels = random.exponential(size=400), random.integers(0, 3, 400)
     sizes = [40, 2, 60, 3, 80, 100]
@@ -256,7 +256,7 @@ def test_counts_are_repeated_rows_in_every_mean() -> None:
     assert counted.lift == pytest.approx(repeated.lift)
 
 
-def test_copies_of_one_observation_are_no_more_evidence_than_one() -> None:
+def test_counts_add_no_evidence_but_copied_rows_do() -> None:
     w, losses, labels = some(worse=1.2)
     once, tenfold = only(w, losses, labels=labels), only(w, losses, labels=labels, counts=np.full(400, 10.0))
     copied = only(np.repeat(w, 10, axis=1), np.repeat(losses, 10), labels=np.repeat(labels, 10))
@@ -269,7 +269,7 @@ def test_copies_of_one_observation_are_no_more_evidence_than_one() -> None:
     assert copied.p < 0.1 * once.p
 
 
-def test_where_losses_rise_with_the_counts_any_other_slice_is_still_none() -> None:
+def test_losses_that_rise_with_counts_confirm_no_random_slice() -> None:
     confirmed = 0
     for seed in range(200):
         random = np.random.default_rng(seed)
@@ -279,7 +279,7 @@ def test_where_losses_rise_with_the_counts_any_other_slice_is_still_none() -> No
     assert confirmed <= binom.ppf(0.999, 200, 0.05)
 
 
-def test_intervals_are_scipys_where_membership_is_all_or_nothing() -> None:
+def test_intervals_of_hard_memberships_equal_scipys() -> None:
     w, losses, labels = some(inside=37, worse=1.5)
     correct = losses < 2
     found = only(w, losses, correct, labels)
@@ -306,7 +306,7 @@ def halls_interval(values: np.ndarray) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("inside", [3, 10, 37, 300])
-def test_the_interval_of_a_loss_is_halls(inside: int) -> None:
+def test_the_interval_of_a_loss_equals_halls(inside: int) -> None:
     w, losses, _ = some(inside=inside, worse=1.5)
     found = only(w, losses).loss
     assert found is not None
@@ -315,7 +315,7 @@ def test_the_interval_of_a_loss_is_halls(inside: int) -> None:
     assert low > losses.min() or high < losses.max()
 
 
-def test_of_symmetric_values_the_interval_is_students() -> None:
+def test_the_interval_of_symmetric_values_equals_students() -> None:
     values = np.array([1.0, 2, 3, 4, 5, 6, 7, 8, 9])
     found = loss_contrast(
         np.append(values, [-99, 99]), np.repeat([1.0, 0], [9, 2]), np.repeat([0.0, 1], [9, 2]), None
@@ -323,7 +323,7 @@ def test_of_symmetric_values_the_interval_is_students() -> None:
     assert found.interval == pytest.approx(student.interval(0.95, 8, 5.0, sem(values)))
 
 
-def test_equal_losses_have_an_interval_without_width() -> None:
+def test_equal_losses_have_an_interval_of_zero_width() -> None:
     found = loss_contrast(
         np.array([2.0, 2, 2, 0, 9]), np.repeat([1.0, 0], [3, 2]), np.repeat([0.0, 1], [3, 2]), None
     )
@@ -334,13 +334,13 @@ def test_equal_losses_have_an_interval_without_width() -> None:
     ("kind", "least", "gain"),
     [("squares", 0.92, 0.015), ("cross-entropy", 0.88, 0.05), ("symmetric", 0.93, -0.02)],
 )
-def test_intervals_of_skewed_losses_hold_the_truth_more_often_than_students(
+def test_intervals_of_skewed_losses_cover_the_truth_more_often_than_students(
     kind: str, least: float, gain: float
 ) -> None:
     """Twenty of 400 losses are inside; the truth is the mean of a million. Memberships are soft for every other set."""
 
     def draw(random: np.random.Generator, n: int) -> np.ndarray:
-        if kind == "cross-entropy":  # a fifth is mistaken
+        if kind == "cross-entropy":  # a fifth is misclassified
             return np.logaddexp(0, random.exponential(2, n) * np.where(random.random(n) < 0.2, 1, -1))
         values = random.normal(size=n)
         return values**2 if kind == "squares" else 9 + values
@@ -361,7 +361,7 @@ def test_intervals_of_skewed_losses_hold_the_truth_more_often_than_students(
     assert hits - of_students >= 1000 * gain
 
 
-def test_of_soft_memberships_intervals_hold_the_truth_as_often_as_they_say() -> None:
+def test_intervals_of_soft_memberships_keep_their_coverage() -> None:
     held = {"accuracy": 0, "loss": 0}
     for seed in range(400):
         random = np.random.default_rng(seed)
@@ -375,7 +375,7 @@ def test_of_soft_memberships_intervals_hold_the_truth_as_often_as_they_say() -> 
     assert all(times < 400 for times in held.values())
 
 
-def test_what_is_expected_outside_has_the_labels_of_the_inside() -> None:
+def test_the_expected_loss_reweights_the_outside_to_the_labels_inside() -> None:
     w = np.array([[1, 1, 1, 0.5, 0, 0, 0, 0, 0, 1]])
     labels = np.array(list("aaabbaabbc"))  # no c is outside, so it is left out
     losses = np.array([9, 9, 9, 4, 2, 1, 3, 8, 8, 5.0])
@@ -387,7 +387,7 @@ def test_what_is_expected_outside_has_the_labels_of_the_inside() -> None:
     assert found.outside == pytest.approx((2 + 2 + 1 + 3 + 8 + 8) / 5.5)
 
 
-def test_the_lift_is_how_many_times_the_errors_of_the_outside() -> None:
+def test_the_lift_is_the_ratio_of_errors_inside_to_outside() -> None:
     w = np.array([[1.0, 1, 1, 1, 0, 0, 0, 0, 0, 0]])
     correct = np.array([0, 0, 0, 1, 0, 1, 1, 1, 1, 1], dtype=bool)
     assert only(w, None, correct).lift == pytest.approx(0.75 / (1 / 6))
@@ -395,7 +395,7 @@ def test_the_lift_is_how_many_times_the_errors_of_the_outside() -> None:
     assert only(w, None, correct | (w[0] == 0)).lift is None
 
 
-def test_no_slices_are_no_evidence() -> None:
+def test_no_slices_give_no_evidence() -> None:
     assert confirm(np.empty((0, 5)), np.arange(5.0)) == []
 
 
@@ -420,12 +420,12 @@ ZEROS = np.zeros(4)
         ({"level": 0.0}, "level=0.0 must lie between 0 and 1"),
     ],
 )
-def test_what_cannot_be_tested_is_named(given: dict[str, Any], message: str) -> None:
+def test_invalid_input_is_named(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         confirm(**{"memberships": HALF, "losses": ZEROS, **given})
 
 
-def test_rows_are_held_out_by_their_ids_alone() -> None:
+def test_the_split_depends_on_ids_alone() -> None:
     ids = np.array([f"example-{i}" for i in range(4000)])
     held = held_out(ids, 0.3)
     assert held.mean() == pytest.approx(0.3, abs=0.025)
@@ -449,7 +449,7 @@ def test_rows_of_one_group_stay_on_one_side() -> None:
     ("share", "groups", "message"),
     [(0.0, None, "share is 0"), (1.0, None, "share is 1"), (0.5, ["a"], "1 groups for 3 rows")],
 )
-def test_a_split_that_cannot_be_is_refused(share: float, groups: Any, message: str) -> None:
+def test_an_impossible_split_is_refused(share: float, groups: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         held_out(["a", "b", "c"], share, groups)
 
@@ -457,7 +457,7 @@ def test_a_split_that_cannot_be_is_refused(share: float, groups: Any, message: s
 def in_groups(
     seed: int = 0, n: int = 300, groups: int = 9, worse: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """One slice of some groups' rows, losses that rows of a group share, labels and groups."""
+    """One slice of rows from some groups, losses with a part shared within groups, labels and groups."""
     random = np.random.default_rng(seed)
     of_group, labels = random.integers(0, groups, n), random.integers(0, 3, n)
     w = (random.random((1, n)) < random.random(groups)[of_group]).astype(float)
@@ -466,7 +466,7 @@ def in_groups(
 
 
 @pytest.mark.parametrize("worse", [0.0, 0.5, 1.5])
-def test_the_p_value_of_groups_is_the_share_of_all_choices_of_signs(worse: float) -> None:
+def test_the_p_value_of_groups_equals_an_enumeration_of_all_signs(worse: float) -> None:
     w, losses, labels, of_group = in_groups(worse=worse)
     parts = np.zeros(9)
     for label in range(3):
@@ -503,7 +503,7 @@ def test_the_curve_for_many_groups_agrees_with_flipped_signs() -> None:
     assert sign_flip_p(parts, draws=0, seed=0) == pytest.approx(drawn, rel=0.15)
 
 
-def test_what_no_group_has_a_part_in_has_a_p_value_of_one() -> None:
+def test_a_slice_without_contributions_has_a_p_value_of_one() -> None:
     assert sign_flip_p(np.zeros(7), 999, 0) == 1.0
 
 
@@ -513,7 +513,7 @@ def test_groups_of_one_row_each_change_nothing() -> None:
         assert only(w, losses, labels=labels, groups=groups) == only(w, losses, labels=labels)
 
 
-def test_a_group_that_is_none_is_no_group() -> None:
+def test_rows_without_a_group_are_groups_of_their_own() -> None:
     w, losses, labels, of_group = in_groups(worse=0.3)
     some = [None if group < 4 else group for group in of_group.tolist()]
     named = [f"alone {row}" if group is None else group for row, group in enumerate(some)]

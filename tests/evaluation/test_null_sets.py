@@ -1,4 +1,4 @@
-"""Where no slice is real hardly any is confirmed, whatever the losses, memberships and labels look like."""
+"""If no slice is real, hardly any is confirmed, whatever the losses, memberships and labels look like."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def hard(random: np.random.Generator, k: int, n: int, size: int) -> np.ndarray:
 
 
 def near(random: np.random.Generator, labels: np.ndarray) -> np.ndarray:
-    """The Spotlight's kernel about five rows, in an embedding that follows the label."""
+    """Spotlight's kernel around five rows, in an embedding that follows the label."""
     x = random.normal(size=(len(labels), 2)) + 0.7 * labels[:, None]
     centres = x[random.choice(len(x), 5)]
     return np.maximum(0, 1 - ((x - centres[:, None]) ** 2).sum(axis=2))
@@ -69,7 +69,7 @@ def many_slices(random: np.random.Generator) -> Made:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [tiny, errors, rare_errors_in_large_slices, soft, many_labels, many_slices])
-def test_of_sets_without_a_slice_a_twentieth_has_one_confirmed(make: Callable[..., Made]) -> None:
+def test_at_most_a_twentieth_of_null_sets_has_a_confirmed_slice(make: Callable[..., Made]) -> None:
     sets = 60 if make is many_slices else 200
     confirmed = sum(
         any(one.verdict == "confirmed" for one in confirm(*make(np.random.default_rng(seed))))
@@ -79,10 +79,10 @@ def test_of_sets_without_a_slice_a_twentieth_has_one_confirmed(make: Callable[..
 
 
 @pytest.mark.parametrize(("rates", "patients"), [((1.5, 6.0), 15), ((6.0, 1.5), 40), ((0.3, 0.3), 15)])
-def test_slices_of_patients_who_fail_as_they_do_are_confirmed_no_more_than_by_chance(
+def test_slices_of_patients_without_a_common_failure_are_confirmed_only_by_chance(
     rates: tuple[float, float], patients: int
 ) -> None:
-    """Slices lie in a third of the patients; each has an error rate of his own, all of one distribution."""
+    """Slices lie in a third of the patients; every patient's error rate is drawn from one distribution."""
     sets, confirmed = 100, {"by rows": 0, "by patients": 0}
     for seed in range(sets):
         random = np.random.default_rng(seed)
@@ -99,7 +99,7 @@ def test_slices_of_patients_who_fail_as_they_do_are_confirmed_no_more_than_by_ch
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tags", "number", "patient"])
-def test_findings_of_tags_numbers_and_patients_are_true_but_for_a_twentieth(kind: Any) -> None:
+def test_at_most_a_twentieth_of_null_tags_numbers_or_patients_has_a_finding(kind: Any) -> None:
     sets, confirmed = 60, 0
     for seed in range(sets):
         p = null_predictions(kind, 2000, seed)
@@ -128,7 +128,7 @@ def any_of(found: list[Evidence], verdict: str) -> bool:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:a published spotlight lost every example")
 @pytest.mark.parametrize("kind", ["independent", "label"])
-def test_spotlights_of_noise_are_confirmed_only_where_they_were_found(kind: Any) -> None:
+def test_spotlights_of_noise_are_confirmed_only_on_the_rows_searched(kind: Any) -> None:
     sets = 40
     evidence = [
         halves(Spotlight(search="published", min_size=0.04), null_predictions(kind, 600, seed))
@@ -148,7 +148,7 @@ def test_clusters_that_fail_with_their_label_are_explained_by_it() -> None:
     assert sum(any_of(held, "explained_by_label") for held in evidence) > 0.5 * sets
 
 
-def test_a_planted_slice_is_confirmed_and_no_other() -> None:
+def test_only_a_planted_slice_is_confirmed() -> None:
     p, planted = planted_predictions(3.0, 2000, seed=0)
     found, _ = halves(UDIS(), p)
     inside = UDIS().fit(p.take(np.arange(1000))).membership(p.take(np.arange(1000, 2000))).T
@@ -157,7 +157,7 @@ def test_a_planted_slice_is_confirmed_and_no_other() -> None:
     assert [one.verdict == "confirmed" for one in found] == (shares > 0.5).tolist()
 
 
-def test_null_predictions_have_their_errors_where_they_say() -> None:
+def test_null_predictions_have_the_stated_error_rates() -> None:
     for kind, lowest, highest in (("independent", 0.2, 0.2), ("label", 0.05, 0.5)):
         p = null_predictions(kind, 20_000, seed=0)
         wrong = [1 - p.correct[p.labels == label].mean() for label in range(5)]
@@ -171,7 +171,7 @@ def test_null_predictions_have_their_errors_where_they_say() -> None:
 
 @pytest.mark.slow
 @pytest.mark.optional  # what it measures is tested above
-def test_the_benchmark_writes_its_tables_into_a_page_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_the_benchmark_writes_its_tables_into_a_page_and_resumes(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- null sets -->\nold\n<!-- end of null sets -->\nafter\n")
     script = ROOT / "benchmarks" / "null_sets.py"
@@ -185,7 +185,7 @@ def test_the_benchmark_writes_its_tables_into_a_page_and_goes_on_where_it_stoppe
         6,
         12,
         12,
-    ]  # two kinds of null sets, two of planted ones at half the number
+    ]  # two kinds of null sets, and two of planted sets with half as many each
     text = page.read_text()
     assert text.startswith("before\n<!-- null sets -->\n\n| method |")
     assert text.endswith("<!-- end of null sets -->\nafter\n")

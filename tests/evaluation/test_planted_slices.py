@@ -23,7 +23,7 @@ def _importable() -> Iterator[None]:
     sys.path.remove(str(BENCHMARKS))
 
 
-def test_a_method_that_finds_less_than_asked_is_told():
+def test_a_method_below_its_required_success_is_reported():
     from planted_slices import short
 
     def line(method: str, success: float, valid: bool = True) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def test_a_method_that_finds_less_than_asked_is_told():
     assert short(found, {"udis": 0.1}) == ["udis reaches a success of nothing over 0 settings, less than 0.1"]
 
 
-def test_what_other_embeddings_find_is_compared_on_the_same_models():
+def test_embeddings_are_compared_on_the_same_models():
     from planted_slices import by_embedding
 
     def line(seed: int, embedding: str, method: str, success: float) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def test_what_other_embeddings_find_is_compared_on_the_same_models():
         return where | {"method": method, "valid": True, "success": success}
 
     found = [line(seed, "own", "domino", seed == 1) for seed in (1, 2, 3, 4)]
-    found += [line(seed, "earlier", "scan", 1.0) for seed in (1, 2, 5)]  # the fifth is of no model of theirs
+    found += [line(seed, "earlier", "scan", 1.0) for seed in (1, 2, 5)]  # the others have no model 5
     found += [line(1, "own", "scan", 1.0) | {"predictions": "synthetic"}]
     found += [{**line(3, "earlier", "scan", 1.0), "valid": False}]
     *_, scan = by_embedding(found, ["domino", "scan"], "domino")
@@ -52,7 +52,7 @@ def test_what_other_embeddings_find_is_compared_on_the_same_models():
     assert by_embedding(found, ["scan"], "udis") == []
 
 
-def test_successes_are_shown_by_kind_and_by_source():
+def test_the_table_shows_success_by_kind_and_by_source():
     from planted_slices import table
 
     def line(seed: int, kind: str, source: str, success: float) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def test_successes_are_shown_by_kind_and_by_source():
     assert (cells["mnist"], cells["cifar10"]) == ("0.50 (2)", "1.00 (1)")
 
 
-def test_the_gate_of_a_method_that_is_not_measured_is_refused():
+def test_a_required_success_of_an_unmeasured_method_is_refused():
     command = [
         sys.executable,
         str(BENCHMARKS / "planted_slices.py"),
@@ -82,7 +82,7 @@ def test_the_gate_of_a_method_that_is_not_measured_is_refused():
     assert "--least udis: this is not one of the methods that are measured" in done.stderr
 
 
-def test_pairs_of_digits_are_as_published():
+def test_pairs_of_digits_match_the_published_design():
     from mnist_sum import pairs
 
     classes = np.repeat(np.arange(10), 30)
@@ -98,13 +98,13 @@ def test_pairs_of_digits_are_as_published():
     np.testing.assert_array_equal(sizes, np.where(np.eye(4)[2][:, None] * np.eye(4)[2], 25, 250))
     red = drawn[:, 1, 0, 0] == 0
     assert not red[~((left == 1) & (right == 1)) & ~((left == 0) & (right == 3))].any()
-    assert 10 <= groups[1].sum() <= 45  # a tenth of 250, as of the next
+    assert 10 <= groups[1].sum() <= 45  # a tenth of 250, as for the next group
     assert 10 <= groups[2].sum() <= 45
     assert groups[0].sum() == 25
     assert (groups[2] == red & (left == 0)).all()
 
 
-def test_blind_spots_are_conjunctions_of_what_is_seen():
+def test_blind_spots_are_conjunctions_of_visible_attributes():
     from planted.shapes import TARGET, Configuration
 
     for seed in range(6):
@@ -134,8 +134,8 @@ def test_discovery_and_false_discovery():
     spots = np.zeros((2, 100), dtype=bool)
     spots[0, :10] = spots[1, 50:60] = True
     memberships = np.zeros((100, 5))
-    memberships[80:, 0] = 1.0  # belongs to none
-    memberships[:6, 1] = 0.9  # two that cover the first together
+    memberships[80:, 0] = 1.0  # matches no blind spot
+    memberships[:6, 1] = 0.9  # this and the next cover the first together
     memberships[5:10, 2] = 0.6
     memberships[50:60, 3] = 0.4  # less than half
     memberships[:10, 4] = memberships[30:40, 4] = 1.0  # half of it outside
@@ -149,7 +149,7 @@ def test_discovery_and_false_discovery():
 
 
 @pytest.mark.slow
-def test_the_two_public_tables_read_the_last_layer_of_a_trained_network(monkeypatch):
+def test_both_public_benchmarks_read_the_last_layer_of_a_trained_network(monkeypatch):
     import mnist_sum
     import spotcheck
     from planted.sources import Source

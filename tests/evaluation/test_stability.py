@@ -1,4 +1,4 @@
-"""Stability: whether the slices of a fit come back in refits, whatever their order."""
+"""Stability: whether refits find the slices of a fit again, in any order."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def record(n: int = 600) -> Predictions:
 
 
 def near(centres: np.ndarray, p: Predictions) -> np.ndarray:
-    """Membership 1 within a distance of 2."""
+    """Membership is 1 within a distance of 2."""
     distances = np.linalg.norm(p.embeddings[:, None] - centres, axis=2)
     return (distances < 2).astype(float)
 
 
-def test_slices_that_come_back_in_another_order_are_wholly_stable() -> None:
+def test_slices_found_again_in_another_order_are_fully_stable() -> None:
     sizes, calls = [], iter([[0, 1, 2], [2, 0, 1], [1, 2, 0]])
 
     def fit(p: Predictions) -> np.ndarray:
@@ -38,7 +38,7 @@ def test_slices_that_come_back_in_another_order_are_wholly_stable() -> None:
     assert sizes == [600, 450, 450]
 
 
-def test_a_slice_that_comes_back_every_other_time_is_half_stable() -> None:
+def test_a_slice_found_again_every_other_time_is_half_stable() -> None:
     calls = iter([[0, 1], [0, 1], [0, 2], [1, 0], [2, 0]])
     found = stability(lambda p: CENTRES[next(calls)], near, record(), refits=4)
     assert found == [1.0, 0.5]
@@ -51,13 +51,13 @@ def test_a_slice_without_a_match_is_not_stable() -> None:
     assert stability(lambda p: CENTRES[next(nothing)], near, record(), refits=1) == [0.0, 0.0]
 
 
-def test_of_a_slice_that_no_row_left_out_is_in_nothing_is_said() -> None:
+def test_a_slice_without_held_out_rows_has_no_stability() -> None:
     far = np.array([[0.0, 0.0], [99.0, 99.0]])
     assert stability(lambda p: far, near, record(), refits=2) == [1.0, None]
 
 
-def test_as_many_top_rows_are_compared_as_the_memberships_add_up_to() -> None:
-    # half the membership everywhere in a group: half of its rows are the top ones, the same in any refit
+def test_the_sum_of_memberships_sets_the_number_of_top_rows_compared() -> None:
+    # the refit's memberships are a tenth as large, but its top rows are the same
     def graded(scale: float, p: Predictions) -> np.ndarray:
         distance = np.linalg.norm(p.embeddings, axis=1)
         return scale * np.maximum(0, 1 - distance / 2)[:, None]
@@ -85,8 +85,8 @@ def test_a_comparison_without_rows_or_refits_is_refused(refits: int, share: floa
         stability(lambda p: CENTRES, near, record(), refits=refits, share=share)
 
 
-def test_the_order_of_rows_has_no_part_in_it() -> None:
-    """The fit looks at the mean of what it is given, so it depends on which rows are drawn."""
+def test_the_order_of_rows_changes_nothing() -> None:
+    """The fit uses the mean of its rows, so it depends on which rows are drawn."""
     p = record()
     order = np.random.default_rng(3).permutation(len(p))
 

@@ -118,7 +118,7 @@ def test_every_type_reaches_the_report(shell):
     assert all(name in page for name in ("ordered dictionary", "zone unknown", "interval"))
 
 
-def test_structs_become_a_column_for_each_field():
+def test_structs_become_one_column_per_field():
     column = pa.array([{"size": 1, "lens": {"kind": "wide "}}, None, {"size": 2, "lens": None}])
     p = Predictions.from_arrays(X, attributes={"camera": column})
     assert p.attributes.to_pydict() == {"camera.size": [1, None, 2], "camera.lens.kind": ["wide", None, None]}
@@ -205,7 +205,7 @@ def test_a_failure_planted_in_a_month_is_found(column, values, named):
         (pa.array(np.arange(N) % 3, pa.duration("s")), "0:00:00", "0:00:02", 3),
     ],
 )
-def test_times_are_told_apart_by_readable_units(column, first, last, values):
+def test_times_are_binned_by_readable_units(column, first, last, values):
     table, _ = plain_table(pa.table({"when": column}))
     (found,) = categorise(table)
     assert len(found.values) == values
@@ -230,7 +230,7 @@ def test_times_are_told_apart_by_readable_units(column, first, last, values):
         ("digit", np.arange(N) % 10, "it has more than 8 values"),
     ],
 )
-def test_what_is_left_out_has_a_reason(name, numbers, reason):
+def test_omitted_columns_have_a_reason(name, numbers, reason):
     table = pa.table({name: numbers, "kept": ["a", "b"] * (N // 2)})
     kept = [column.name for column in categorise(table, max_values=8)]
     if reason is None:

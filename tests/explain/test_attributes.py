@@ -1,4 +1,4 @@
-"""Over-represented attributes: the shares against an oracle, and the order a person would choose."""
+"""Over-represented attributes: the shares against plain sums, and the order a person would choose."""
 
 import math
 import re
@@ -19,7 +19,7 @@ from weakspot.predictions.attributes import MISSING, categorise
 
 @pytest.fixture
 def planted():
-    """Weights that lie at 90 % on one of four groups, the way a spotlight does on colored_digits."""
+    """Weights of which 90 % lie on one of four groups, as a spotlight's do on colored_digits."""
     rng = np.random.default_rng(0)
     n = 720
     digit = rng.integers(0, 10, n)
@@ -41,7 +41,7 @@ def test_the_planted_group_comes_first(planted):
     assert (found[1].attribute, found[1].value) == ("colour", "red")
 
 
-def test_shares_are_those_of_a_plain_sum(planted):
+def test_shares_equal_a_plain_sum(planted):
     weights, table = planted
     counts = np.random.default_rng(1).integers(1, 5, len(weights))
     for line in over_represented(weights, table, counts, top=100):
@@ -55,7 +55,7 @@ def test_shares_are_those_of_a_plain_sum(planted):
         assert line.lift > 1
 
 
-def test_accuracy_tells_which_of_two_values_fails(planted):
+def test_accuracy_shows_which_value_fails(planted):
     weights, table = planted
     correct = np.array(table["group"].to_pylist()) != "red_≥5"
     for line in over_represented(weights, table, top=100, correct=correct):
@@ -77,7 +77,7 @@ def test_accuracies_begin_with_the_value_that_fails(planted):
         assert line.accuracy == pytest.approx(np.average(correct[has], weights=counts[has]))
 
 
-def test_distributions_sum_to_one_and_add_up_the_rest():
+def test_distributions_sum_to_one_and_pool_the_rest():
     rng = np.random.default_rng(0)
     table = pa.table(
         {"site": [f"s{i:02}" for i in rng.integers(0, 30, 900)], "side": rng.choice(["l", "r"], 900)}
@@ -115,8 +115,8 @@ def test_the_order_of_rows_changes_nothing(planted):
     assert [(a.attribute, a.value) for a in before] == [(a.attribute, a.value) for a in after]
 
 
-def test_a_rare_accident_does_not_come_first(planted):
-    """One example with a value of its own has a huge lift, and names nothing."""
+def test_a_rare_coincidence_does_not_come_first(planted):
+    """A single example with a unique value has a huge lift but describes nothing."""
     weights, table = planted
     camera = np.full(len(weights), "a", dtype=object)
     camera[int(np.argmax(weights))] = "prototype"
@@ -145,7 +145,7 @@ def test_ties_keep_the_order_of_the_columns():
     assert not any(line.same for line in found)
 
 
-def test_the_same_examples_in_other_words_are_one_line(planted):
+def test_values_that_hold_for_the_same_examples_share_a_line(planted):
     weights, table = planted
     tinted = pa.array(["yes" if colour == "red" else "no" for colour in table["colour"].to_pylist()])
     thrice = pa.table({"colour": table["colour"], "tinted": tinted, "again": table["colour"]})
@@ -176,7 +176,7 @@ def test_identifiers_captions_constants_and_nested_columns_are_left_out():
     assert [column.name for column in categorise(table)] == ["kept", "score"]
 
 
-def test_values_are_readable_and_what_is_missing_is_a_value():
+def test_values_are_readable_and_missing_is_a_value():
     table = pa.table(
         {
             "flag": [True, False, None, True, False, True],
@@ -205,7 +205,7 @@ def test_values_are_readable_and_what_is_missing_is_a_value():
     ],
     ids=["ages", "tiny", "skewed", "mostly zero", "unsigned", "infinite"],
 )
-def test_bins_hold_what_their_labels_say(numbers):
+def test_bins_match_their_labels(numbers):
     (column,) = categorise(pa.table({"x": numbers}))
     assert 2 <= len(column.values) <= 5
     whole = np.issubdtype(numbers.dtype, np.integer)
@@ -244,5 +244,5 @@ def test_lengths_must_agree():
         over_represented(np.ones(3) / 2, pa.table({"a": ["x", "x", "y", "y"]}))
 
 
-def test_no_attributes_no_lines():
+def test_no_attributes_give_no_lines():
     assert over_represented(np.array([1.0, 0.0]), pa.table({})) == []

@@ -54,13 +54,13 @@ def test_equals_the_closed_form(pooled: Pooled, target: str) -> None:
     np.testing.assert_allclose(cams, finish(maps, 12, 9), atol=1e-5)
 
 
-def test_an_image_without_evidence_is_dark(pooled: Pooled) -> None:
+def test_an_image_without_evidence_has_an_empty_map(pooled: Pooled) -> None:
     with torch.no_grad():
         pooled.fc.weight[1] = -1.0  # every activation speaks against class 1
     assert grad_cam(pooled, torch.rand(2, 3, 8, 8), np.array([1, 1])).max() == 0
 
 
-# what each family's Grad-CAM layer is, in plain torchvision terms: (n, c, h, w) from the network's own parts
+# each family's image size and Grad-CAM layer, by the name of torchvision's submodule
 LAYERS: dict[str, tuple[int, str]] = {
     "alexnet": (127, "features.12"),
     "vgg11": (64, "features.20"),
@@ -81,7 +81,7 @@ def plain_autograd(name: str, net: nn.Module, x: Tensor, chosen: np.ndarray) -> 
 
     def keep(_module: nn.Module, _inputs: object, activations: Tensor) -> Tensor:
         if name.startswith("densenet"):
-            activations = F.relu(activations)  # which forward applies next, in place
+            activations = F.relu(activations)  # forward applies this next, in place
         activations.retain_grad()
         kept.append(activations)
         return activations.clone()
@@ -105,7 +105,7 @@ def plain_autograd(name: str, net: nn.Module, x: Tensor, chosen: np.ndarray) -> 
 def test_equals_plain_autograd_for_every_family(name: str) -> None:
     torch.manual_seed(0)
     model = TorchvisionModel(TASK, name)
-    nn.init.normal_(model.net.get_submodule(model._head_path).weight)  # ViT's begins at zero
+    nn.init.normal_(model.net.get_submodule(model._head_path).weight)  # ViT initialises it to zero
     model.double().train()
     side = LAYERS[name][0]
     x = torch.rand(2, 3, side, side, dtype=torch.float64)
@@ -134,7 +134,7 @@ def test_small_cnn_equals_plain_autograd() -> None:
     np.testing.assert_allclose(grad_cam(model, x), expected, atol=1e-5)
 
 
-def test_tokens_of_an_oblong_image_with_registers() -> None:
+def test_tokens_of_an_oblong_image_with_special_tokens() -> None:
     """A linear readout of 5 special tokens and 3 × 6 patches, whose map is known exactly."""
 
     class Tokens(nn.Module):
@@ -158,7 +158,7 @@ def test_tokens_of_an_oblong_image_with_registers() -> None:
 
 
 class Last(nn.Module):
-    """Maps with the channels last, as Swin's, read by a linear layer: Grad-CAM is known exactly."""
+    """Maps with channels last, as in Swin, read by a linear layer: Grad-CAM is known exactly."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -181,7 +181,7 @@ def test_maps_with_channels_last(height: int, width: int, channels: int) -> None
     np.testing.assert_allclose(grad_cam(model, x, np.full(3, 2)), finish(maps, height, width), atol=1e-5)
 
 
-def test_swin_of_torchvision_is_its_definition() -> None:
+def test_swin_of_torchvision_equals_plain_autograd() -> None:
     torch.manual_seed(0)
     net = get_model("swin_t", weights=None, num_classes=4).eval()
     net.cam_layer = net.features
@@ -205,8 +205,8 @@ def test_swin_of_torchvision_is_its_definition() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3, 4, 8, 64])
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (33, 47), (32, 16)])
-def test_maps_with_channels_first_stay_so(channels: int, height: int, width: int) -> None:
-    """However many channels there are beside rows and columns, and where a stride leaves a row out."""
+def test_maps_with_channels_first_are_recognised(channels: int, height: int, width: int) -> None:
+    """Any number of channels relative to rows and columns is recognised, even if a stride drops a row."""
     torch.manual_seed(0)
 
     class First(nn.Module):
@@ -227,7 +227,7 @@ def test_maps_with_channels_first_stay_so(channels: int, height: int, width: int
 
 @pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")
-def test_a_model_of_integers_has_no_gradients(pooled: Pooled) -> None:
+def test_quantised_models_are_refused_for_lack_of_gradients(pooled: Pooled) -> None:
     with pytest.raises(ValueError, match=r"as in a model that computes in integers \(int8\).*cam=none"):
         grad_cam(torch.ao.quantization.quantize_dynamic(pooled, {nn.Linear}), torch.rand(2, 3, 8, 8))
 
@@ -244,7 +244,7 @@ def test_a_model_of_integers_has_no_gradients(pooled: Pooled) -> None:
         grad_cam(Quantised(), torch.rand(2, 3, 8, 8))
 
 
-def test_an_in_place_layer_after_it_changes_nothing(pooled: Pooled) -> None:
+def test_an_in_place_operation_after_the_layer_changes_nothing(pooled: Pooled) -> None:
     class InPlace(Pooled):
         def forward(self, x: Tensor) -> Tensor:
             y: Tensor = self.fc(self.relu(self.conv(x)).mul_(0.5).mean(dim=(2, 3)))
@@ -257,7 +257,7 @@ def test_an_in_place_layer_after_it_changes_nothing(pooled: Pooled) -> None:
     np.testing.assert_allclose(grad_cam(other, x, chosen), grad_cam(pooled, x, chosen), atol=1e-6)
 
 
-def test_the_model_is_left_as_it_was() -> None:
+def test_the_model_is_left_unchanged() -> None:
     torch.manual_seed(0)
     model = TorchvisionModel(TASK, "mobilenet_v3_small")
     for parameter in model.net.get_submodule("features").parameters():
@@ -286,7 +286,7 @@ def test_the_model_is_left_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("around", [torch.no_grad, torch.inference_mode])
-def test_works_where_gradients_are_off(pooled: Pooled, around: Callable[[], torch.no_grad]) -> None:
+def test_works_while_gradients_are_off(pooled: Pooled, around: Callable[[], torch.no_grad]) -> None:
     x = torch.rand(4, 3, 8, 8)
     expected = grad_cam(pooled, x)
     for parameter in pooled.parameters():
@@ -295,8 +295,8 @@ def test_works_where_gradients_are_off(pooled: Pooled, around: Callable[[], torc
         np.testing.assert_array_equal(grad_cam(pooled, x + 0), expected)
 
 
-def test_memory_is_that_of_a_batch_of_predictions() -> None:
-    """Batches are as asked, and nothing below the layer is saved for a backward pass."""
+def test_batches_are_respected_and_little_is_saved_for_backward() -> None:
+    """Batches have the requested size, and nothing below the layer is saved for a backward pass."""
     torch.manual_seed(0)
     model = TorchvisionModel(TASK, "resnet18")
     sizes: list[int] = []
@@ -315,7 +315,7 @@ def test_memory_is_that_of_a_batch_of_predictions() -> None:
     assert ours < sum(saved) / 50
 
 
-def test_refusals(pooled: Pooled) -> None:
+def test_unsuitable_layers_and_targets_are_refused(pooled: Pooled) -> None:
     x = torch.rand(2, 3, 8, 8)
     with pytest.raises(ValueError, match="Sequential names no layer for Grad-CAM: set its cam_layer"):
         grad_cam(nn.Sequential(nn.Flatten(), nn.Linear(192, 4)), x)
@@ -340,7 +340,7 @@ def luminance(colour: np.ndarray) -> float:
 
 
 def test_overlay_keeps_size_and_place() -> None:
-    """Heat drawn in one corner of a coarse map lies in that corner of the image, and nowhere else."""
+    """Heat in one corner of a coarse map lies in that corner of the image and nowhere else."""
     cam = np.zeros((4, 4), dtype=np.float32)
     cam[0, 3] = 1
     image = overlay(Image.new("L", (80, 60), 100), cam)
@@ -361,8 +361,8 @@ def test_overlay_takes_any_image(mode: str) -> None:
 @pytest.mark.parametrize(
     "ground", [(0, 0, 0), (64, 64, 64), (128, 128, 128), (190, 190, 190), (255, 255, 255)]
 )
-def test_overlay_is_seen_on_dark_and_light(ground: tuple[int, int, int]) -> None:
-    """Strong evidence is vivid where a faded grey image has no colour; on dark it is lighter too."""
+def test_overlay_is_visible_on_dark_and_light(ground: tuple[int, int, int]) -> None:
+    """Strong evidence is vivid on a grey image, and lighter than it if the image is dark."""
     plain, half, full = (
         np.asarray(overlay(Image.new("RGB", (1, 1), ground), np.full((1, 1), strength)))[0, 0].astype(int)
         for strength in (0.0, 0.5, 1.0)
@@ -375,7 +375,7 @@ def test_overlay_is_seen_on_dark_and_light(ground: tuple[int, int, int]) -> None
 
 
 def test_overlay_lets_the_image_through() -> None:
-    """A black and a white pixel still differ plainly under the strongest evidence."""
+    """A black and a white pixel still differ clearly under the strongest evidence."""
     image = Image.fromarray(np.array([[[0] * 3, [255] * 3]], dtype=np.uint8))
     dark, light = np.asarray(overlay(image, np.ones((1, 2))))[0].astype(int)
     assert (light - dark >= 70).all()

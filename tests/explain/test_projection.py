@@ -1,4 +1,4 @@
-"""The map of two dimensions against principal components by a plain singular value decomposition."""
+"""The two-dimensional map against principal components from a plain singular value decomposition."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def by_svd(x):
 
 
 def stretched(n, d, seed=0):
-    """Points that vary by 9, 4, then less than 1 along axes that are turned against the coordinates."""
+    """Points with standard deviations 9, 4, then at most 1, along rotated axes."""
     rng = np.random.default_rng(seed)
     turned = np.linalg.qr(rng.normal(size=(d, d)))[0]
     return (rng.normal(size=(n, d)) * np.array([9, 4, *np.linspace(1, 0.1, d - 2)])) @ turned
@@ -25,21 +25,21 @@ def stretched(n, d, seed=0):
 
 @pytest.mark.parametrize("shape", [(300, 5), (40, 60), (900, 700)])
 @pytest.mark.parametrize("kind", [np.float64, np.float32, np.float16])
-def test_it_is_the_first_two_principal_components(shape, kind):
+def test_the_map_is_the_first_two_principal_components(shape, kind):
     x = stretched(*shape).astype(kind)
     found = projection(x)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, by_svd(x), rtol=0, atol=2e-3 * np.abs(found).max())
 
 
-def test_an_offset_moves_nothing_and_order_mirrors_nothing():
+def test_an_offset_or_another_order_changes_nothing():
     x = stretched(500, 12)
     shuffled = np.random.default_rng(1).permutation(500)
     np.testing.assert_allclose(projection(x + 1e4), projection(x), atol=1e-4)
     np.testing.assert_allclose(projection(x[shuffled]), projection(x)[shuffled], atol=1e-4)
 
 
-def test_rows_beyond_the_sample_are_placed_by_the_same_axes(monkeypatch):
+def test_rows_outside_the_sample_are_placed_on_the_same_axes(monkeypatch):
     x = stretched(4000, 8)
     monkeypatch.setattr(module, "_MOST_ROWS", 1000)
     monkeypatch.setattr(module, "_BLOCK", 8 * 37)
@@ -61,7 +61,7 @@ def test_rows_beyond_the_sample_are_placed_by_the_same_axes(monkeypatch):
         np.full((4, 2), 0.1, np.float32),
     ],
 )
-def test_embeddings_that_do_not_vary_lie_in_one_point(x):
+def test_constant_embeddings_lie_at_one_point(x):
     assert projection(x).shape == (len(x), 2)
     np.testing.assert_allclose(projection(x), 0, atol=1e-6)
 

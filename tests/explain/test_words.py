@@ -1,4 +1,4 @@
-"""Distinctive words: planted ones come first, shares are those one counts by hand."""
+"""Distinctive words: planted ones come first, and shares equal those counted by hand."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ COMMON = ["the", "film", "was", "long", "and", "the", "people", "in", "it", "wer
 
 @pytest.fixture
 def reviews():
-    """Of 300 texts the first 40 speak of a refund and a broken charger, the others of anything."""
+    """300 texts; the first 40 mention a refund and a broken charger, the others do not."""
     rng = np.random.default_rng(0)
     texts = [
         " ".join(rng.permutation(COMMON)) + " " + rng.choice(["good", "bad", "fair"]) for _ in range(300)
@@ -28,11 +28,11 @@ def test_planted_words_come_first_with_their_shares(reviews):
     assert {word.text for word in words[:3]} == {"refund", "broken", "charger"}
     assert all(word.share_inside == pytest.approx(1) and word.share_outside == 0 for word in words[:3])
     assert all(word.contrast > 0 for word in words)
-    assert not any("refund" in word.text.split() and " " in word.text for word in words)  # said already
+    assert not any("refund" in word.text.split() and " " in word.text for word in words)  # redundant
 
 
-def test_what_chance_explains_is_no_word_of_a_slice(reviews):
-    """Slices that have nothing to do with their texts have no words; the longest texts have none either."""
+def test_words_that_chance_explains_are_not_listed(reviews):
+    """Slices unrelated to their texts have hardly any words; a slice of the longest texts has none."""
     texts, _ = reviews
     rng = np.random.default_rng(3)
     texts = [f"{text} {' '.join(rng.choice(list('abcdefghijklmnop'), rng.integers(1, 8)))}" for text in texts]
@@ -43,14 +43,14 @@ def test_what_chance_explains_is_no_word_of_a_slice(reviews):
     assert words == []
 
 
-def test_a_common_word_is_listed_where_it_is_more_common_still():
-    """All of 150 texts have it, and 110 of the 150 others: Fisher's p is 4.5e-14."""
+def test_a_common_word_is_listed_if_it_is_even_more_common_inside():
+    """All 150 texts inside have it, and 110 of the 150 outside: Fisher's p is 4.5e-14."""
     texts = [f"{'usual ' if i < 260 else ''}{'abcdefghij'[i % 10]}" for i in range(300)]
     (words,) = distinctive_words((np.arange(300) < 150).astype(float)[None], texts)
     assert [word.text for word in words] == ["usual"]
 
 
-def test_a_text_that_counts_five_times_is_five_equal_texts():
+def test_a_count_of_five_equals_five_copies_of_a_text():
     texts = [f"{'refund ' if i % 60 < 8 else ''}{'abcdef'[i % 6]}" for i in range(60)]
     weights = np.isin(np.arange(60), [0, 1, 2, 20, 21, 22, 23]).astype(float)
     once, counted, repeated = (
@@ -65,7 +65,7 @@ def test_a_text_that_counts_five_times_is_five_equal_texts():
     assert counted == repeated == ["refund"]
 
 
-def test_shares_are_weighted_by_hand_count(reviews):
+def test_shares_equal_weighted_counts_by_hand(reviews):
     texts, weights = reviews
     rng = np.random.default_rng(1)
     weights, counts = weights * rng.uniform(0.2, 1, 300), rng.integers(1, 4, 300)
@@ -98,7 +98,7 @@ def test_texts_without_shared_words_give_words_or_nothing(texts):
 
 
 def planted(common: list[str], word: str, blank: str = " ") -> tuple[list[str], np.ndarray]:
-    """Of 300 texts made of common words, the first 40 also hold `word`, anywhere."""
+    """300 texts of common words; the first 40 also hold `word`, at any place."""
     rng = np.random.default_rng(0)
     about = np.arange(300) < 40
     texts = []
@@ -150,7 +150,7 @@ ARABIC = ["الطَّعَامُ", "جَيِّدٌ", "جِدًّا", "المَك�
         (COMMON, "c++", " "),
         (COMMON, "c#", " "),
         (COMMON, "don't", " "),
-        (COMMON, "نمی‌خواهم", " "),  # with the joiner that Persian writes within words
+        (COMMON, "نمی‌خواهم", " "),  # with the non-joiner that Persian writes within words
     ],
 )
 def test_words_of_every_script_come_first_and_whole(common, word, blank):
@@ -161,7 +161,7 @@ def test_words_of_every_script_come_first_and_whole(common, word, blank):
     assert not any(other.text in word or word in other.text for other in words[1:] if " " not in other.text)
 
 
-def test_accents_are_the_same_word_composed_or_not():
+def test_composed_and_decomposed_accents_are_the_same_word():
     texts, weights = planted(COMMON, "café")
     texts = [text.replace("é", "e\u0301") if row % 2 else text for row, text in enumerate(texts)]
     (words,) = distinctive_words(weights[None], texts)
@@ -169,7 +169,7 @@ def test_accents_are_the_same_word_composed_or_not():
     assert words[0].share_inside == pytest.approx(1)
 
 
-def test_signs_beside_words_are_no_part_of_them():
+def test_punctuation_is_not_part_of_words():
     texts, weights = planted(COMMON, "(refund!)")
     texts[:20] = [text.replace("(refund!)", "'refund'--") for text in texts[:20]]
     (words,) = distinctive_words(weights[None], texts)

@@ -1,4 +1,4 @@
-"""Figures for papers: what they draw is what was found, they can be read, and the same run gives the same bytes."""
+"""Figures for papers: they draw what was found, are legible, and are the same bytes for the same run."""
 
 import subprocess
 import sys
@@ -60,7 +60,7 @@ def found():
 
 @pytest.fixture(scope="module")
 def clustered():
-    """The same of UDIS, which makes a tree: four groups, in one of which the model fails."""
+    """Predictions, slices and findings of UDIS, with its tree: four groups; the model fails in one of them."""
     rng = np.random.default_rng(0)
     group = rng.integers(0, 4, 320)
     right = rng.random(320) < np.where(group == 3, 0.1, 0.97)
@@ -86,7 +86,7 @@ def texts_of(figure):
     return [text for text in figure.findobj(lambda one: hasattr(one, "get_text")) if text.get_text().strip()]
 
 
-def test_intervals_are_those_of_the_findings(found):
+def test_accuracies_draws_the_intervals_of_the_findings(found):
     _, _, findings = found
     figure = accuracies(findings)
     (axes,) = figure.axes
@@ -105,7 +105,7 @@ def test_intervals_are_those_of_the_findings(found):
     assert len(filled) == sum(finding.confirmed for finding in findings.findings) > 0
 
 
-def test_members_stand_by_weight_and_wrong_ones_are_framed(found):
+def test_members_are_sorted_by_weight_and_wrong_ones_are_framed(found):
     predictions, _, findings = found
     one = findings.slices[0]
     figure = members(findings, Media(picture, overlays), one, rows=2, columns=3)
@@ -130,7 +130,7 @@ def predictions_weights(found):
     return np.asarray(found[1].weights)
 
 
-def test_greys_of_sixteen_bits_and_transparent_images_are_drawn_as_a_viewer_shows_them(found):
+def test_sixteen_bit_and_transparent_images_are_drawn_as_viewers_show_them(found):
     _, _, findings = found
     levels = Image.fromarray(np.linspace(1000, 5000, 32 * 32).reshape(32, 32).astype(np.uint16))
     clear = Image.new("RGBA", (32, 32), (255, 0, 0, 0))
@@ -145,7 +145,7 @@ def test_greys_of_sixteen_bits_and_transparent_images_are_drawn_as_a_viewer_show
     assert (white == 255).all()
 
 
-def test_only_previews_that_are_drawn_are_loaded(found, caplog):
+def test_only_the_previews_drawn_are_loaded(found, caplog):
     predictions, _, _ = found
     weights = np.random.default_rng(0).random((25, len(predictions)))
     slices = Slices("spotlight", predictions.ids, weights, describe(weights, predictions))
@@ -182,7 +182,7 @@ def test_a_failing_cluster_is_followed_by_its_neighbour(clustered):
     assert any("served well" in text.get_text() for text in axes.texts)
 
 
-def test_the_map_lies_where_the_principal_components_do(found):
+def test_the_map_draws_the_principal_components(found):
     predictions, slices, _ = found
     figure = space(predictions, slices)
     main, *small = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
@@ -199,7 +199,7 @@ def test_the_map_lies_where_the_principal_components_do(found):
         assert len(behind.get_offsets()) + len(lit.get_offsets()) == len(predictions)
 
 
-def test_a_map_by_prediction_knows_every_task():
+def test_a_map_by_prediction_handles_every_task():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(60, 3)), rng.integers(0, 12, 60)
 
@@ -226,7 +226,7 @@ def test_a_map_by_prediction_knows_every_task():
         space(Predictions.from_arrays(x, correct=y > 3))
 
 
-def test_a_large_map_is_an_image_in_a_file_that_opens(tmp_path):
+def test_a_large_map_makes_a_small_file(tmp_path):
     rng = np.random.default_rng(0)
     n = 60_000
     p = Predictions.from_arrays(rng.normal(size=(n, 3)).astype(np.float32), losses=rng.exponential(size=n))
@@ -234,7 +234,7 @@ def test_a_large_map_is_an_image_in_a_file_that_opens(tmp_path):
     assert file.stat().st_size < 1_000_000
 
 
-def test_bars_of_the_tree_hold_their_children(clustered):
+def test_bars_of_the_tree_span_their_children(clustered):
     _, slices, findings = clustered
     figure = tree(findings)
     axes = figure.axes[0]
@@ -259,7 +259,7 @@ def test_bars_of_the_tree_hold_their_children(clustered):
     assert tuple(zip(curve.get_xdata(), curve.get_ydata(), strict=True)) == findings.cut_scores
 
 
-def test_of_a_large_tree_the_widest_bars_are_drawn_and_all_that_fail(clustered, monkeypatch):
+def test_a_large_tree_draws_the_widest_and_all_failing_bars(clustered, monkeypatch):
     _, _, findings = clustered
     monkeypatch.setattr(sys.modules[move_apart.__module__], "_BARS", 3)
     narrowest = min(range(len(findings.clusters)), key=lambda i: findings.clusters[i].size)
@@ -271,7 +271,7 @@ def test_of_a_large_tree_the_widest_bars_are_drawn_and_all_that_fail(clustered, 
     assert sorted((bar.get_width() for bar in bars), reverse=True) == [*sizes[:3], sizes[-1]]
 
 
-def test_classes_that_come_together_are_counted_by_label_and_by_prediction():
+def test_co_occurrences_are_counted_by_label_and_by_prediction():
     rng = np.random.default_rng(0)
     labels, outputs = rng.integers(0, 2, (200, 3)), rng.normal(size=(200, 3))
     p = Predictions.from_arrays(
@@ -287,7 +287,7 @@ def test_classes_that_come_together_are_counted_by_label_and_by_prediction():
     below = np.tril_indices(3, -1)
     np.testing.assert_array_equal(np.asarray(changes.images[0].get_array())[below], (shown - said)[below])
     red, _, blue, _ = changes.images[0].cmap(1.0)
-    assert red > blue  # more often together: red, as in the report
+    assert red > blue  # predicted together more often: red, as in the report
     assert [text.get_text() for text in counts.get_yticklabels()] == ["bed", "cup", "cat"]
 
 
@@ -303,7 +303,7 @@ def test_labels_are_moved_apart_and_no_further(seed):
     np.testing.assert_allclose(far, [0.1, 0.5, 0.9])
 
 
-def test_a_table_of_values_counts_what_there_is():
+def test_a_table_of_values_shows_weighted_accuracies_and_shares():
     rng = np.random.default_rng(0)
     n, topic = 300, rng.choice(["Rhine", "Elbe", "Oder"], 300)
     right, counts = rng.random(n) < np.where(topic == "Elbe", 0.3, 0.9), rng.integers(1, 4, n)
@@ -336,7 +336,7 @@ def test_a_table_of_values_counts_what_there_is():
             values(p, slices, wrong)
 
 
-def test_a_table_of_many_values_holds_the_sides_of_one_at_a_time():
+def test_a_table_of_many_values_needs_little_memory():
     n, many = 20_000, 100
     rng = np.random.default_rng(0)
     p = Predictions.from_arrays(
@@ -351,7 +351,7 @@ def test_a_table_of_many_values_holds_the_sides_of_one_at_a_time():
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert most < many * n * 8  # one array of float64 for each value
+    assert most < many * n * 8  # less than one float64 array per value
 
 
 def test_lengths_are_weighted_means(found):
@@ -365,7 +365,7 @@ def test_lengths_are_weighted_means(found):
 
 
 @pytest.mark.parametrize("kind", ["planted", "clustered", "hostile"])
-def test_every_axis_is_labelled_and_no_words_stick_out(kind, found, clustered):
+def test_every_axis_is_labelled_and_no_text_leaves_the_figure(kind, found, clustered):
     n = 400
     texts = [f"{HOSTILE} {row}" for row in range(n)]
     if kind == "hostile":
@@ -433,7 +433,7 @@ def test_the_same_run_gives_the_same_bytes(tmp_path):
         assert one.read_bytes() == other.read_bytes(), one.name
 
 
-def test_letters_stay_letters(found, tmp_path):
+def test_text_stays_text_in_files(found, tmp_path):
     _, _, findings = found
     svg = save(accuracies(findings), tmp_path / "a.svg").read_text(encoding="utf-8")
     assert "group = red_≥5</text>" in svg
@@ -446,7 +446,7 @@ def test_letters_stay_letters(found, tmp_path):
         save(accuracies(findings), tmp_path / "a.jpg")
 
 
-def test_words_are_as_wide_as_they_are_drawn():
+def test_text_width_is_close_to_the_drawn_width():
     figure = Figure(dpi=1000)
     renderer = FigureCanvasAgg(figure).get_renderer()
     for words in ("label = negative, predicted positive", "Wim lives ill in Miami", "≥5 → <5"):
@@ -465,7 +465,7 @@ def test_words_are_as_wide_as_they_are_drawn():
 
 @pytest.mark.parametrize("inches", [0.0, 0.05, 0.3, 2.0])
 @pytest.mark.parametrize("words", ["label = negative", "W" * 50 + "i" * 50, "a few words " * 30])
-def test_a_line_is_as_long_as_there_is_room(words, inches):
+def test_a_line_is_as_long_as_fits(words, inches):
     cut = fit_line(words, inches, 6)
     words = words.strip()
     if text_width(words, 6) <= inches:
@@ -475,7 +475,7 @@ def test_a_line_is_as_long_as_there_is_room(words, inches):
         assert cut == words[: max(fits, default=0)].rstrip() + "…"
 
 
-def test_a_long_text_is_read_a_few_times_and_not_once_for_each_letter(monkeypatch):
+def test_fitting_a_long_text_takes_linear_time(monkeypatch):
     looked_up = []
     advance = text_fitting._letter_width
     monkeypatch.setattr(
@@ -486,7 +486,7 @@ def test_a_long_text_is_read_a_few_times_and_not_once_for_each_letter(monkeypatc
     assert len(looked_up) < 10 * 20_000
 
 
-def test_nothing_found_draws_what_there_is(tmp_path):
+def test_without_findings_the_map_is_still_drawn(tmp_path):
     rng = np.random.default_rng(0)
     p = Predictions.from_arrays(rng.normal(size=(80, 1)), losses=rng.exponential(size=80))
     weights = np.empty((0, 80))
@@ -498,7 +498,7 @@ def test_nothing_found_draws_what_there_is(tmp_path):
             figure(findings)
 
 
-def test_one_word_leaves_figures_in_the_run(shell, tmp_path):
+def test_the_setting_figures_leaves_figures_in_the_run(shell, tmp_path):
     rng = np.random.default_rng(0)
     group = rng.integers(0, 4, 300)
     right = rng.random(300) < np.where(group == 3, 0.1, 0.95)
@@ -520,7 +520,7 @@ def test_one_word_leaves_figures_in_the_run(shell, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-def test_without_matplotlib_it_says_what_to_install_before_any_cost(shell, tmp_path):
+def test_without_matplotlib_the_run_stops_early_and_names_what_to_install(shell, tmp_path):
     (tmp_path / "lacking").mkdir()
     (tmp_path / "lacking" / "matplotlib.py").write_text(
         "raise ModuleNotFoundError('No module named matplotlib')"

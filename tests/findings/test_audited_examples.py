@@ -1,4 +1,4 @@
-"""Which examples are compared with each other: of one label, neighbouring numbers, tags alike in difficulty."""
+"""Which examples are compared with each other: those with equal labels, neighbouring numbers or similarly hard tags."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def strata_of(examples: AuditedExamples) -> np.ndarray:
 
 
 @pytest.mark.parametrize("n", [4, 95, 1000])
-def test_strata_of_numbers_are_about_ten_neighbours(n: int) -> None:
+def test_strata_of_numbers_hold_about_ten_neighbours(n: int) -> None:
     random = np.random.default_rng(0)
     labels = random.lognormal(size=n)
     strata = strata_of(audited(numbers(labels, random)))
@@ -48,14 +48,14 @@ def test_strata_of_numbers_are_about_ten_neighbours(n: int) -> None:
     assert sizes.max() <= 11
 
 
-def test_among_fewer_examples_neighbours_lie_further_apart() -> None:
+def test_a_subset_gets_new_strata_of_about_ten_neighbours() -> None:
     random = np.random.default_rng(0)
     all_of_them = audited(numbers(random.lognormal(size=1000), random))
     tested = all_of_them.take(random.random(1000) < 0.3)
     assert 9 <= np.bincount(strata_of(tested)).min() <= np.bincount(strata_of(tested)).max() <= 11
 
 
-def test_equal_numbers_are_never_parted_and_common_ones_stand_alone() -> None:
+def test_equal_numbers_share_a_stratum_and_frequent_ones_have_their_own() -> None:
     random = np.random.default_rng(0)
     labels = np.concatenate([np.repeat([1.0, 2.0, 3.0], [400, 40, 300]), random.uniform(4, 5, 100)])
     strata = strata_of(audited(numbers(labels, random)))
@@ -66,7 +66,7 @@ def test_equal_numbers_are_never_parted_and_common_ones_stand_alone() -> None:
     assert len(set(strata_of(audited(numbers(np.full(50, 7.0), random))).tolist())) == 1
 
 
-def test_examples_of_the_same_tags_are_compared_with_each_other() -> None:
+def test_examples_with_the_same_tags_share_a_stratum() -> None:
     p = null_predictions("tags", 1000, seed=0)
     patterns, codes = np.unique(p.labels, axis=0, return_inverse=True)
     assert len(patterns) > 300
@@ -74,10 +74,10 @@ def test_examples_of_the_same_tags_are_compared_with_each_other() -> None:
     assert all(len(set(strata[codes.ravel() == code].tolist())) == 1 for code in range(len(patterns)))
     has_hard_tag = p.labels[:, 0] == 1
     shares = np.bincount(strata, has_hard_tag) / np.maximum(np.bincount(strata), 1)
-    assert ((shares == 0) | (shares > 0.8)).mean() > 0.8  # it is compared with itself, nearly always
+    assert ((shares == 0) | (shares > 0.8)).mean() > 0.8  # most strata have no hard tag or consist of it
 
 
-def test_where_combinations_of_tags_are_few_each_is_a_stratum() -> None:
+def test_each_combination_of_tags_is_a_stratum_if_there_are_few() -> None:
     random = np.random.default_rng(0)
     tags = random.integers(0, 2, (400, 3))
     outputs = random.normal(size=(400, 3))
@@ -94,14 +94,14 @@ def confirmed_by_labels(p: Predictions, memberships: np.ndarray) -> bool:
 
 
 def follows(values: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Memberships (1, n) in a slice of the highest twentieth, and of what is taken for it."""
+    """Memberships (1, n) in a slice of the highest twentieth of the values, after adding noise."""
     noisy = values + 0.1 * values.std() * random.normal(size=len(values))
     return (noisy >= np.quantile(noisy, 0.95))[None].astype(float)
 
 
 @pytest.mark.parametrize("kind", ["number", "tags"])
-def test_what_the_labels_explain_is_not_confirmed(kind: Kind) -> None:
-    """Of numbers with errors in proportion, and of tags of which one is hard."""
+def test_slices_explained_by_the_labels_are_not_confirmed(kind: Kind) -> None:
+    """With numbers whose errors grow in proportion, and with tags one of which is hard."""
     sets, confirmed = 60, 0
     for seed in range(sets):
         p, random = null_predictions(kind, 1000, seed), np.random.default_rng(seed)
@@ -111,13 +111,13 @@ def test_what_the_labels_explain_is_not_confirmed(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", ["number", "tags"])
-def test_a_planted_place_is_confirmed_among_labels_alike(kind: Kind) -> None:
+def test_a_planted_failure_is_confirmed_among_similar_labels(kind: Kind) -> None:
     for seed in range(5):
         p, planted = planted_predictions(3.0, 1000, seed, kind)
         assert confirmed_by_labels(p, planted[None].astype(float))
 
 
-def test_where_a_slice_is_a_range_of_numbers_nothing_is_left_to_compare() -> None:
+def test_a_slice_that_is_a_whole_range_of_labels_is_explained_by_the_label() -> None:
     p = null_predictions("number", 1000, seed=0)
     strata = strata_of(audited(p))
     (found,) = confirm((strata >= 90)[None].astype(float), p.losses, labels=strata)
@@ -127,7 +127,7 @@ def test_where_a_slice_is_a_range_of_numbers_nothing_is_left_to_compare() -> Non
     assert found.loss.expected is None
 
 
-def test_the_group_that_a_search_kept_on_one_side_reaches_the_test() -> None:
+def test_the_group_attribute_of_a_search_is_passed_to_the_test() -> None:
     p = null_predictions("patient", 600, seed=0)
     found = search(Scan(draws=0), p, 0.5, group="patient")
     assert found.slices.provenance["group"] == "patient"
@@ -162,7 +162,7 @@ def few_patients(seed: int = 0) -> tuple[Predictions, np.ndarray]:
         ("patient", "within labels, by patient, whose"),
     ],
 )
-def test_what_is_compared_with_what_is_said(kind: Kind, within: str) -> None:
+def test_the_explanation_states_which_examples_are_compared(kind: Kind, within: str) -> None:
     p = null_predictions(kind, 400, seed=0)
     half = np.arange(400) < 200
     found = Scan(n_slices=1, draws=0).fit(p.take(half)).slices_

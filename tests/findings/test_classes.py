@@ -1,4 +1,4 @@
-"""How a model does class by class, and which classes come together: against loops, scikit-learn and repeated rows."""
+"""Metrics per class and counts of co-occurring classes, checked against loops, scikit-learn and repeated rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from weakspot.tasks import Multilabel, Rating
 
 
 @pytest.mark.parametrize("make", [several_labels, one_label])
-def test_every_class_has_the_precision_recall_and_f1_that_scikit_learn_finds(make):
+def test_precision_recall_and_f1_of_every_class_match_scikit_learn(make):
     p = make()
     k = len(p.classes())
     precision, recall, f1, support = precision_recall_fscore_support(
@@ -41,7 +41,7 @@ def test_the_precision_is_the_accuracy_that_udis_audits():
     assert dog.precision == pytest.approx(audited.correct[audited.rows].mean())
 
 
-def test_pairs_are_what_a_loop_counts():
+def test_pair_counts_match_a_loop():
     p = several_labels()
     found = {(one.first, one.second): (one.labels, one.predictions) for one in class_pairs(p)[0]}
     expected = {}
@@ -58,7 +58,7 @@ def test_pairs_are_what_a_loop_counts():
 
 
 @pytest.mark.parametrize("make", [several_labels, one_label])
-def test_a_count_of_two_is_a_row_that_stands_there_twice(make):
+def test_counts_are_equivalent_to_repeated_rows(make):
     p = make()
     counts = np.random.default_rng(0).integers(1, 4, len(p))
     weighed, repeated = make(counts=counts), p.take(np.repeat(np.arange(len(p)), counts))
@@ -67,7 +67,7 @@ def test_a_count_of_two_is_a_row_that_stands_there_twice(make):
     assert count_classes(weighed).total == counts.sum()
 
 
-def test_there_are_none_where_there_is_no_class_or_no_answer():
+def test_without_classes_or_predictions_there_are_no_class_metrics():
     x = np.random.default_rng(0).normal(size=(9, 5))
     rated = Predictions.from_arrays(x, outputs=x, labels=np.arange(9) % 5, task=Rating(tuple("12345")))
     for p in (rated, Predictions.from_arrays(x, losses=np.ones(9))):
@@ -76,7 +76,7 @@ def test_there_are_none_where_there_is_no_class_or_no_answer():
     assert class_pairs(one_label()) == ((), 0)
 
 
-def test_findings_hold_them_for_the_whole_record_and_keep_them(tmp_path):
+def test_findings_save_the_class_metrics_of_the_whole_record(tmp_path):
     p = several_labels()
     findings = Findings.build(p, UDIS(category="bed").fit(p).slices_)
     assert findings.whole.n < findings.whole.record == len(p)
@@ -86,13 +86,13 @@ def test_findings_hold_them_for_the_whole_record_and_keep_them(tmp_path):
     assert Findings.load(tmp_path).equals(findings)
 
 
-def test_of_thousands_of_classes_the_pairs_that_differ_most_are_kept():
+def test_with_thousands_of_classes_the_pairs_that_differ_most_are_kept():
     n, k = 2000, 3000
     rng = np.random.default_rng(0)
     labels = np.zeros((n, k), dtype=bool)
     labels[np.arange(n)[:, None], (k * rng.random((n, 30)) ** 2).astype(int)] = True
     said = labels ^ (rng.random((n, k)) < 0.002)
-    said[:60, 2990] = said[:60, 2991] = True  # two rare classes, taken for signs of each other
+    said[:60, 2990] = said[:60, 2991] = True  # two rare classes, often predicted together
     p = Predictions.from_arrays(
         np.zeros((n, 1)), labels=labels, predictions=said, task=Multilabel(tuple(map(str, range(k))))
     )

@@ -27,7 +27,7 @@ LABELS = np.random.default_rng(1).integers(0, 2, N)
 
 
 def predictions(failing: dict[int, float], seed: int, ids: list[str] | None = None, **more) -> Predictions:
-    """A model that is right on 90 % of the examples, but for groups with accuracies of their own."""
+    """A model that is right on 90 % of the examples, except in groups with an accuracy of their own."""
     rng = np.random.default_rng(seed)
     accuracy = np.array([failing.get(group, 0.9) for group in GROUPS])
     right = rng.random(N) < accuracy
@@ -59,7 +59,7 @@ BEFORE, AFTER = {0: 0.2, 1: 0.3}, {1: 0.3, 2: 0.2}
 
 @pytest.fixture(scope="module")
 def comparison() -> Comparison:
-    """Group 0 is mended, group 1 is not, and group 2 is broken; group 3 was never wrong."""
+    """Group 0 is fixed, group 1 is not, and group 2 is newly broken; group 3 never failed."""
     return compare_slices(
         reading("old", predictions(BEFORE, 0), [0, 1, 3]),
         reading("new", predictions(AFTER, 1), [1, 2]),
@@ -67,7 +67,7 @@ def comparison() -> Comparison:
     )
 
 
-def test_a_slice_has_the_name_of_its_finding_with_how_far_that_holds():
+def test_a_slice_is_named_after_its_finding_with_its_coverage():
     old = reading("old", predictions(BEFORE, 0), [0])
     one = Findings.build(old.predictions, old.slices).findings[0]
     named = replace(one, name="pen = felt", covers=0.53, holds_for=0.6, labels=())
@@ -81,17 +81,17 @@ def statuses(comparison: Comparison) -> set[tuple[str, int, str]]:
     return {(one.found, one.slice, one.status) for one in comparison.slices}
 
 
-def test_what_is_mended_is_fixed_what_is_not_persists_and_what_breaks_is_new(comparison):
+def test_slices_are_fixed_persisting_or_new(comparison):
     assert statuses(comparison) - {("before", 3, "unclear")} == {
         ("before", 1, "fixed"),
         ("before", 2, "persisting"),
         ("after", 1, "persisting"),
         ("after", 2, "new"),
     }
-    assert comparison.title == "2 fixed, 2 persisting, 2 new"  # a slice of two labels counts by label
+    assert comparison.title == "2 fixed, 2 persisting, 2 new"  # a slice with two labels counts once per label
 
 
-def test_slices_are_measured_on_what_their_run_did_not_search(comparison):
+def test_slices_are_measured_on_examples_that_their_run_did_not_search(comparison):
     assert comparison.paired
     assert comparison.tested == {"before": N // 2, "after": N // 2}
     old = predictions(BEFORE, 0)
@@ -102,7 +102,7 @@ def test_slices_are_measured_on_what_their_run_did_not_search(comparison):
     assert one.before.inside.inside == pytest.approx(old.correct[rows].mean())
 
 
-def test_what_both_found_is_known_to_be_the_same(comparison):
+def test_persisting_slices_of_both_runs_refer_to_each_other(comparison):
     by_number = {(one.found, one.number): one for one in comparison.slices}
     for one in comparison.slices:
         if one.status == "persisting":
@@ -112,8 +112,8 @@ def test_what_both_found_is_known_to_be_the_same(comparison):
     assert {one.same_as for one in comparison.slices if one.status == "new"} == {None}
 
 
-def test_nothing_is_claimed_of_two_models_alike():
-    """Of 12 pairs of models that are equally good everywhere, hardly one has a slice that is fixed or new."""
+def test_equally_good_models_have_hardly_any_fixed_or_new_slices():
+    """Among 12 pairs of models that are equally good everywhere, at most one has a fixed or new slice."""
     claimed = 0
     for seed in range(12):
         old, new = (predictions({}, 100 + 2 * seed + i) for i in range(2))
@@ -123,8 +123,8 @@ def test_nothing_is_claimed_of_two_models_alike():
 
 
 @pytest.mark.parametrize("failing", [BEFORE, {0: 0.0, 1: 0.3}])
-def test_of_one_model_nothing_changes_but_what_was_found(failing):
-    """The same answers, searched in another embedding, and read again with other roundings."""
+def test_two_searches_of_the_same_model_show_no_change(failing):
+    """The same answers, searched in another embedding and with losses that are rounded differently."""
     p = predictions(failing, 0)
     again = replace(p, embeddings=p.embeddings[:, ::-1] ** 2, losses=p.losses * (1 + 1e-6))
     found = compare_slices(reading("old", p, [0, 1]), reading("new", again, [0, 2]))
@@ -134,8 +134,8 @@ def test_of_one_model_nothing_changes_but_what_was_found(failing):
     assert {one.status for one in found.slices} <= {"persisting", "unclear"}
 
 
-def test_other_models_that_agree_on_all_may_differ_elsewhere(comparison):
-    """Losses of 0 and 1 are alike where answers are, and other weights are another model."""
+def test_models_that_agree_on_all_examples_are_not_assumed_to_be_the_same(comparison):
+    """Equal losses of 0 and 1 do not identify a model, and different weights are a different model."""
     p = predictions(BEFORE, 0)
     manifests = [{"made_from": {"weights": name}} for name in ("a", "b")]
     rough = replace(p, losses=1.0 - p.correct)
@@ -147,8 +147,8 @@ def test_other_models_that_agree_on_all_may_differ_elsewhere(comparison):
     assert not comparison.notes
 
 
-def test_a_slice_that_is_not_shown_to_be_gone_is_unclear():
-    """So few examples are left that half of the gap could well be there still."""
+def test_a_slice_is_not_fixed_without_enough_evidence():
+    """So few examples are held out that half of the gap could well remain."""
     p = predictions({0: 0.0}, 0)
     few = np.flatnonzero(GROUPS == 0)[:150]
     rows = np.concatenate([few[-12:], np.flatnonzero(GROUPS != 0)[-300:]])
@@ -160,7 +160,7 @@ def test_a_slice_that_is_not_shown_to_be_gone_is_unclear():
     assert ("before", 1, "fixed") not in statuses(compare_slices(before, after))
 
 
-def test_runs_of_other_examples_are_compared_by_the_embedding():
+def test_runs_on_different_examples_are_compared_by_the_embedding():
     names = [f"other-{i}" for i in range(N)]
     p = predictions(AFTER, 1, ids=names)
     old = predictions(BEFORE, 0)
@@ -179,7 +179,7 @@ def test_runs_of_other_examples_are_compared_by_the_embedding():
         compare_slices(RunToCompare("old", carried, old), replace(nothing, predictions=p))
 
 
-def test_what_cannot_be_compared_is_a_sentence():
+def test_runs_that_cannot_be_compared_are_refused_with_the_reason():
     old, new = reading("old", predictions(BEFORE, 0), [0]), reading("new", predictions(AFTER, 1), [1])
     other = predictions(AFTER, 1, labels=1 - LABELS)
     with pytest.raises(ValueError, match=r"1200 of the 1200 examples .* have other labels"):
@@ -193,7 +193,7 @@ def test_what_cannot_be_compared_is_a_sentence():
         compare_slices(old, reading("new", numbers, [1]))
 
 
-def test_errors_of_numbers_are_compared_in_their_measure():
+def test_regressions_are_compared_by_their_rmse():
     def numbers(noise, seed):
         y = np.random.default_rng(9).normal(size=N)
         rng = np.random.default_rng(seed)
@@ -210,9 +210,10 @@ def test_errors_of_numbers_are_compared_in_their_measure():
     assert one.before.inside.inside == pytest.approx(5, rel=0.15)
     assert one.change.interval[1] < -2
     assert "the RMSE was" in one.sentence
+    assert "The others of similar labels:" in Reader(render_comparison(found)).words
 
 
-def test_the_file_says_all(comparison, tmp_path):
+def test_a_saved_comparison_is_loaded_unchanged_and_other_schemas_are_refused(comparison, tmp_path):
     file = comparison.save(tmp_path)
     assert Comparison.load(tmp_path) == comparison
     file.write_text(file.read_text().replace('"schema": 1', '"schema": 7'))
@@ -220,7 +221,7 @@ def test_the_file_says_all(comparison, tmp_path):
         Comparison.load(tmp_path)
 
 
-def test_the_interval_of_a_difference_holds_the_truth():
+def test_the_interval_of_a_difference_covers_the_true_value():
     """Coverage of paired and independent differences of accuracies, over the usual range of sizes."""
     rng = np.random.default_rng(0)
     everything = np.zeros(60)
@@ -237,7 +238,7 @@ def test_the_interval_of_a_difference_holds_the_truth():
         assert held / 400 >= 0.93
 
 
-def test_a_difference_is_as_published():
+def test_a_difference_has_the_published_interval():
     """Newcombe (1998), independent proportions, 56 of 70 against 48 of 80, method 10: 0.0524 to 0.3339."""
     a, b = (
         accuracy_contrast(np.arange(n) < k, np.ones(n), np.zeros(n), None) for k, n in ((48, 80), (56, 70))
@@ -245,7 +246,7 @@ def test_a_difference_is_as_published():
     assert difference(a, b).interval == pytest.approx((0.0524, 0.3339), abs=5e-5)
 
 
-def test_labels_are_mixed_as_inside():
+def test_the_label_mix_outside_is_matched_to_the_one_inside():
     codes = np.array([0, 0, 1, 1, 2])
     inside, outside = np.array([3.0, 0, 1, 0, 0]), np.array([0, 1.0, 0, 4, 5])
     weights = match_label_mix(inside, outside, codes)
@@ -257,8 +258,8 @@ def test_labels_are_mixed_as_inside():
     ("other", "gap", "change", "status"),
     [
         ("not_confirmed", (-0.1, 0.1), (0.3, 0.6), "fixed"),
-        ("not_confirmed", (-0.1, 0.4), (0.3, 0.6), "unclear"),  # half of it may be left
-        ("not_confirmed", (-0.1, 0.1), (-0.1, 0.6), "unclear"),  # chance may have made the change
+        ("not_confirmed", (-0.1, 0.4), (0.3, 0.6), "unclear"),  # half of the gap may be left
+        ("not_confirmed", (-0.1, 0.1), (-0.1, 0.6), "unclear"),  # the change may be due to chance
         ("confirmed", (0.3, 0.7), (0.1, 0.3), "persisting"),
         ("too_few", (-0.2, 0.9), (-0.3, 0.9), "unclear"),
     ],
@@ -283,7 +284,7 @@ def test_a_difference_shows_its_sign(value, share, text):
     assert signed(value, share) == text
 
 
-def test_the_page_says_what_was_found_and_escapes_it(comparison):
+def test_the_page_shows_the_slices_and_escapes_their_names(comparison):
     nasty = replace(comparison.slices[0], name="<script>alert(1)</script>")
     words = Reader(render_comparison(replace(comparison, slices=(nasty, *comparison.slices[1:])))).words
     assert "2 fixed, 2 persisting, 2 new" in words
@@ -308,7 +309,7 @@ def test_a_comparison_is_listed_among_the_runs(comparison, tmp_path):
 
 
 @needs_chromium
-def test_the_page_asks_for_nothing_and_fits(comparison, tmp_path):
+def test_the_page_makes_no_requests_and_fits_the_window(comparison, tmp_path):
     with chromium() as browser:
         for width in (1200, 380):
             tab, requests, complaints = opened(browser, tmp_path, render_comparison(comparison), width)

@@ -1,4 +1,4 @@
-"""Every example as a table that other viewers read: what is in it, that it streams, and that they do read it."""
+"""The exported table of examples: its contents, that it is streamed, and that other viewers can read it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ N = 600
 
 
 def failing(**extra):
-    """A classifier that fails where a tenth of the examples lie apart."""
+    """A classifier that fails on about 15 % of the examples, which lie apart from the others."""
     rng = np.random.default_rng(0)
     apart = rng.random(N) < 0.15
     x = rng.normal(size=(N, 6))
@@ -64,7 +64,7 @@ def column(table, name):
 
 
 @pytest.mark.parametrize("method", [Scan(), Spotlight(n_slices=2, starts=2), UDIS()], ids=lambda m: m.word)
-def test_a_row_says_of_its_example_what_the_record_and_the_slices_say(method):
+def test_each_row_matches_the_record_the_slices_and_the_findings(method):
     p = failing()
     slices = method.fit(p).slices_
     findings = Findings.build(p, slices)
@@ -98,7 +98,7 @@ def test_a_row_says_of_its_example_what_the_record_and_the_slices_say(method):
             assert (name, verdict) == (f"{one.number}: {one.subject}", one.verdict)
 
 
-def test_no_slice_no_finding_and_only_losses_make_a_table_too():
+def test_runs_without_slices_or_with_losses_only_are_exported_too():
     p = Predictions.from_arrays(np.random.default_rng(0).normal(size=(80, 3)), losses=np.ones(80))
     slices = UDIS(min_cluster_size=5).fit(failing()).slices_
     assert table_of(failing(), slices).num_rows == N
@@ -109,7 +109,7 @@ def test_no_slice_no_finding_and_only_losses_make_a_table_too():
 
 
 @pytest.mark.parametrize(("size", "kind"), [((24, 16), "PNG"), ((200, 100), "JPEG"), ((1000, 500), "JPEG")])
-def test_a_picture_is_the_example_s_own_as_hugging_face_stores_it(size, kind):
+def test_each_image_is_stored_in_its_row_as_hugging_face_does(size, kind):
     p, rows = failing(), (0, 299, N - 1)
     slices = Scan().fit(p).slices_
     table = table_of(p, slices, Media(lambda row: picture(row, size) if row in rows else None))
@@ -125,7 +125,7 @@ def test_a_picture_is_the_example_s_own_as_hugging_face_stores_it(size, kind):
         assert held["path"] == f"{row}.{'png' if kind == 'PNG' else 'jpg'}"
 
 
-def test_a_transparent_picture_stays_transparent_and_one_that_is_none_is_missing():
+def test_transparent_images_stay_transparent_and_absent_ones_are_null():
     p = failing()
     clear = Image.new("RGBA", (100, 100), (9, 9, 9, 0))
     table = table_of(p, Scan().fit(p).slices_, Media(lambda row: None if row == 3 else clear))
@@ -134,8 +134,8 @@ def test_a_transparent_picture_stays_transparent_and_one_that_is_none_is_missing
         assert file.getpixel((0, 0)) == (9, 9, 9, 0)
 
 
-def test_pictures_pass_and_none_is_kept(monkeypatch, tmp_path):
-    """However many there are, no more than one is in memory, and no more than a block of them encoded."""
+def test_images_are_streamed_and_not_kept_in_memory(monkeypatch, tmp_path):
+    """However many images there are, at most two are decoded and one block of them is encoded at a time."""
     monkeypatch.setattr(export, "_ROWS_WITH_IMAGES", 50)
     alive = []
     p = failing()
@@ -192,7 +192,7 @@ def test_texts_and_records_become_text():
     assert column(table_of(p, slices, record, said), "text")[7] == "movie: Up 7\nyear: 2009"
 
 
-def test_answers_are_told_in_the_words_of_their_passage():
+def test_answer_spans_are_exported_as_the_words_of_their_passage():
     n, context = 200, "It was cold in Lima that year."
     rng = np.random.default_rng(0)
     spans = np.tile([15, 19], (n, 1))
@@ -210,7 +210,7 @@ def test_answers_are_told_in_the_words_of_their_passage():
     assert column(table, "prediction") == ["Lima" if end else "no answer" for _, end in said]
 
 
-def test_of_one_category_only_what_is_predicted_to_have_it_is_judged():
+def test_auditing_a_category_judges_only_examples_predicted_to_have_it():
     rng = np.random.default_rng(0)
     labels = (rng.random((N, 3)) < 0.5).astype(int)
     logits = np.where(labels == 1, 3.0, -3.0) + 3 * rng.normal(size=(N, 3))
@@ -236,7 +236,7 @@ def test_numbers_stay_numbers():
     assert "correct" not in table.column_names
 
 
-def test_attributes_keep_their_values_in_types_that_all_viewers_know():
+def test_attributes_keep_their_values_in_types_that_all_viewers_support():
     given = {
         "X": np.arange(N) / 7,
         "Label ": ["a", None] * (N // 2),
@@ -269,7 +269,7 @@ def test_attributes_keep_their_values_in_types_that_all_viewers_know():
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """A run of the command line, on a file of predictions."""
+    """A command-line run on a file of predictions."""
     from shell import Shell
 
     shell = Shell(tmp_path_factory.mktemp("exported"))
@@ -288,7 +288,7 @@ def exported(tmp_path_factory):
     )
 
 
-def test_the_line_to_run_is_printed_and_names_the_file(exported):
+def test_the_embedding_atlas_command_is_printed_with_the_file(exported):
     shell, text = exported
     (line,) = (line.strip() for line in text.splitlines() if line.strip().startswith("embedding-atlas "))
     _, file, *options = shlex.split(line)
@@ -304,7 +304,7 @@ def test_slices_carried_over_are_exported_too(exported):
     np.savez(
         shell.folder / "new.npz",
         id=np.char.add("new", p.ids),
-        embeddings=p.embeddings + 0.01,  # of other examples: copies are left out
+        embeddings=p.embeddings + 0.01,  # different examples: copies would be left out
         labels=p.labels,
         predictions=p.predictions,
         losses=p.losses,
@@ -322,7 +322,7 @@ def test_slices_carried_over_are_exported_too(exported):
         (("compare=[a,b]", "export=parquet"), "export=parquet has no effect on two runs by themselves"),
     ],
 )
-def test_what_cannot_be_exported_is_refused_before_anything_is_done(exported, words, said):
+def test_unsupported_exports_are_refused_before_anything_is_done(exported, words, said):
     shell, _ = exported
     text = shell("discover", *words, "logger=none", "hydra.run.dir=refused", fails=2)
     assert said in text
@@ -341,7 +341,7 @@ def pictured(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("embedding-atlas") is None, reason="embedding-atlas is not installed")
 def test_embedding_atlas_reads_the_file(pictured, tmp_path):
-    """Its own command, with the options of the printed line, makes an application of the file."""
+    """The embedding-atlas command, with the printed options, builds an application from the file."""
     options = ["--x", "x", "--y", "y", "--image", "image", "--export-application", "made.zip"]
     subprocess.run(["embedding-atlas", str(pictured), *options], cwd=tmp_path, check=True, timeout=300)
     with zipfile.ZipFile(tmp_path / "made.zip") as made:
@@ -354,7 +354,7 @@ def test_embedding_atlas_reads_the_file(pictured, tmp_path):
 
 
 @pytest.mark.optional
-def test_hugging_face_datasets_read_pictures(pictured, tmp_path):
+def test_hugging_face_datasets_read_images(pictured, tmp_path):
     datasets = pytest.importorskip("datasets")
     read = datasets.load_dataset("parquet", data_files=str(pictured), split="train", cache_dir=tmp_path)
     assert isinstance(read.features["image"], datasets.Image)

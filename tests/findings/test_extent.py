@@ -25,7 +25,7 @@ def test_the_change_point_is_where_the_rate_changes():
 
 
 def test_a_long_stretch_of_slightly_raised_rates_does_not_outweigh_the_core():
-    """Two hundred at 90 %, then two thousand at 25 %, then the rest at 20 %."""
+    """Two hundred examples with 90 % errors, then two thousand with 25 %, then two thousand with 20 %."""
     rng = np.random.default_rng(0)
     rate = np.repeat([0.9, 0.25, 0.2], [200, 2000, 2000])
     errors = (rng.random(len(rate)) < rate).astype(float)
@@ -40,7 +40,7 @@ def log_likelihood(values):
 
 @pytest.mark.parametrize("inside", [0.25, 0.4, 0.6, 0.9])
 def test_the_change_point_equals_the_best_of_all_splits(inside):
-    """Splits after the fifth, worse before than after, and three quarters of the way to the core's rate."""
+    """Splits after five or more rows, with a higher rate before than after, 3/4 or more of the way to the core's."""
     rates, least, none = ErrorRates(inside, 0.2), 0.2 + 0.75 * (inside - 0.2), 0
     for seed in range(25):
         rng = np.random.default_rng(seed)
@@ -60,11 +60,11 @@ def test_the_change_point_equals_the_best_of_all_splits(inside):
         first = min(k for value, k in splits if value == pytest.approx(best, rel=1e-12))
         assert likelihood == pytest.approx(best)
         assert (scores >= threshold).sum() == first
-    assert (none == 25) == (inside == 0.9)  # no five of such examples are mostly errors
+    assert (none == 25) == (inside == 0.9)  # such a rate is never reached
 
 
 def test_the_change_point_is_the_same_to_the_last_digit_in_any_order():
-    """Errors are ranks, many scores are equal, and so sums are rounded differently in every order."""
+    """Errors are fractional and many scores are equal, so sums are rounded differently in every order."""
     rng = np.random.default_rng(0)
     scores = rng.integers(0, 30, 600).astype(float)
     errors = np.clip(0.3 + 0.4 * (scores > 22) + 0.2 * rng.normal(size=600), 0, 1)
@@ -77,7 +77,7 @@ def test_the_change_point_is_the_same_to_the_last_digit_in_any_order():
 
 
 @pytest.mark.parametrize("scores", [np.zeros(30), np.array([1.0]), np.array([])])
-def test_nothing_to_split_gives_nothing(scores):
+def test_scores_that_cannot_be_split_have_no_change_point(scores):
     assert change_point(scores, np.ones(len(scores)), ErrorRates(0.9, 0.1)) == (np.inf, -np.inf)
 
 
@@ -92,7 +92,7 @@ def test_rates_are_smoothed_and_weighted():
 
 
 def planted(seed, n=1200, inside=240, d=40):
-    """A cluster of errors, of which a small core was found in the first half."""
+    """A cluster of errors, a small core of which was found in the first half of the examples."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, d))
     region = rng.permutation(n) < inside
@@ -125,9 +125,9 @@ def test_a_core_grows_to_the_whole_cluster(seed):
 
 
 @pytest.mark.parametrize("core", [0.32, 0.35, 0.4])
-def test_the_rate_inside_is_not_flattered_where_there_is_nothing(core):
-    """Errors are 30 % everywhere. Inside an extent that ends where its own errors say they look more common; inside the
-    cross-fitted one they do not, up to three standard errors over the sets.
+def test_the_cross_fitted_rate_inside_is_unbiased_if_there_is_no_failure(core):
+    """Errors are 30 % everywhere. Inside an extent that was fitted to the same errors, they look more common;
+    with cross-fitted weights they do not, within three standard errors over the sets.
     """
     flattered, cross_fitted, rates = [], [], ErrorRates(core, 0.3)
     for seed in range(200):
@@ -147,20 +147,20 @@ def test_the_rate_inside_is_not_flattered_where_there_is_nothing(core):
 
 
 def away(sets):
-    """How many standard errors the excess of errors over 30 % of the rows is from zero, sets being independent."""
+    """Return by how many standard errors the excess over 30 % errors differs from zero, over independent sets."""
     excess = np.array([errors - 0.3 * rows for errors, rows in sets])
     return excess.mean() / (excess.std(ddof=1) / np.sqrt(len(excess)))
 
 
 def uncertain_extent(n=600, seed=0):
-    """A ranking whose upper fifth is wrong in 55 %, and the rest at 20 %: where it ends is hard to say."""
+    """A ranking with 55 % errors in its upper fifth and 20 % in the rest, so that where it ends is uncertain."""
     rng = np.random.default_rng(seed)
     scores = np.sort(rng.normal(size=n))[::-1]
     errors = (rng.random(n) < np.where(np.arange(n) < n // 5, 0.55, 0.2)).astype(float)
     return Extent(scores, 0.0, 1.0, scores), errors, np.ones(n, dtype=bool), ErrorRates(0.55, 0.2)
 
 
-def test_an_examples_own_error_has_no_part_in_its_weight():
+def test_an_examples_own_error_does_not_affect_its_weight():
     extent, errors, everybody, rates = uncertain_extent()
     hashes = np.random.default_rng(1).random(len(errors))
     _, before = cross_fitted_weights(extent, everybody, errors, rates, hashes)
@@ -171,10 +171,10 @@ def test_an_examples_own_error_has_no_part_in_its_weight():
         _, after = cross_fitted_weights(extent, everybody, other, rates, hashes)
         assert after[row] == before[row]
         changed += not np.array_equal(after, before)
-    assert changed > 10  # it has one in the weights of others
+    assert changed > 10  # it does affect the weights of others
 
 
-def test_the_weight_is_the_mean_over_the_halvings_that_the_hashes_digits_make():
+def test_weights_are_means_over_halvings_by_the_digits_of_the_hashes():
     extent, errors, everybody, rates = uncertain_extent()
     hashes = np.random.default_rng(1).random(len(errors))
     described, tested = cross_fitted_weights(extent, everybody, errors, rates, hashes, halvings=3)
@@ -191,7 +191,7 @@ def test_the_weight_is_the_mean_over_the_halvings_that_the_hashes_digits_make():
 
 
 def test_the_stated_rate_hardly_depends_on_which_halvings_are_drawn():
-    """Over twenty draws it varies by a few points; with one halving each it would vary by tens."""
+    """Over twenty draws it varies by a few points; with a single halving per draw it would vary by tens."""
     extent, errors, everybody, rates = uncertain_extent()
     spread = {}
     for halvings in (1, HALVINGS):
@@ -206,7 +206,7 @@ def test_the_stated_rate_hardly_depends_on_which_halvings_are_drawn():
     assert spread[1] > 2 * spread[HALVINGS]
 
 
-def test_equal_embeddings_have_equal_scores_wherever_they_stand():
+def test_equal_embeddings_have_equal_scores_in_any_order():
     for n, d in ((333, 64), (1001, 33), (1001, 200)):
         rng = np.random.default_rng(0)
         x = np.repeat(rng.normal(size=(n, d)) + 100, 3, axis=0)
@@ -218,7 +218,7 @@ def test_equal_embeddings_have_equal_scores_wherever_they_stand():
 
 
 @pytest.mark.parametrize("d", [9, 40], ids=["as they are", "principal components"])
-def test_which_examples_are_sampled_does_not_depend_on_their_order(monkeypatch, d):
+def test_the_sample_of_examples_does_not_depend_on_their_order(monkeypatch, d):
     monkeypatch.setattr(extent_module, "_MOST_ROWS", 100)
     rng = np.random.default_rng(0)
     x, hashes, order = rng.normal(size=(500, d)), rng.random(500), rng.permutation(500)

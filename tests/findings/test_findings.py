@@ -1,4 +1,4 @@
-"""The record of findings: what is claimed is true of planted data, saved whole, and the same at every door."""
+"""Findings on planted data: they are correct, saved completely, and the same in every output."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def failing(n=1200, seed=0, **extra):
 
 
 def printed_summary(findings):
-    """What the console shows."""
+    """The summary as the console prints it."""
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(findings_summary(findings))
     return console.export_text()
@@ -87,7 +87,7 @@ def found(request, tmp_path_factory):
     return p, planted, folder, run(p, folder, request.param)
 
 
-def test_the_planted_failure_is_one_confirmed_finding_by_its_name(found):
+def test_the_planted_failure_is_the_only_confirmed_finding_and_is_named(found):
     _, planted, _, findings = found
     confirmed = [finding for finding in findings.findings if finding.confirmed]
     assert [finding.name for finding in confirmed] == ["age > 70 and city = Lima"]
@@ -98,7 +98,7 @@ def test_the_planted_failure_is_one_confirmed_finding_by_its_name(found):
     assert "Where the model fails" in findings.title
 
 
-def test_the_share_of_errors_is_that_of_its_members(found):
+def test_the_share_of_errors_is_computed_from_the_members(found):
     p, _, _, findings = found
     table = findings.memberships.to_pylist()
     for finding in findings.findings:
@@ -112,7 +112,7 @@ def test_the_share_of_errors_is_that_of_its_members(found):
     assert explained == sorted(explained, reverse=True)
 
 
-def test_the_accuracy_of_an_attribute_value_has_wilsons_interval(found):
+def test_the_accuracy_of_an_attribute_value_has_a_wilson_interval(found):
     p, _, folder, findings = found
     lima = next(line for line in findings.whole.weak_values if line.value == "Lima")
     rows = np.array(p.attributes["city"].to_pylist()) == "Lima"
@@ -125,7 +125,7 @@ def test_the_accuracy_of_an_attribute_value_has_wilsons_interval(found):
 
 
 def test_an_interval_counts_only_effective_rows():
-    """A hundred rows that stand for ten each are no more than a hundred."""
+    """Rows with a count of ten each give the same interval as rows without counts."""
     p, _ = failing(400)
     heavy = replace(p, counts=np.full(len(p), 10.0))
     once, tenfold = (
@@ -143,7 +143,7 @@ def test_an_interval_counts_only_effective_rows():
         assert tenfold[value] == pytest.approx(once[value])
 
 
-def test_memberships_say_which_examples_were_searched(found, tmp_path):
+def test_memberships_state_which_examples_were_searched(found, tmp_path):
     _, _, folder, findings = found
     slices = Slices.load(folder / "slices")
     table = findings.memberships
@@ -185,15 +185,15 @@ def test_text_in_the_file_is_not_escaped(tmp_path):
     assert "≥5" in text
 
 
-def test_the_target_under_another_name_explains_nothing(found):
+def test_an_attribute_that_restates_the_target_is_left_out(found):
     _, _, _, findings = found
     assert ("answer", "restates the target") in findings.whole.left_out
     named = {line.attribute for finding in findings.findings for line in finding.portrait.enrichment}
     assert "answer" not in named
 
 
-def test_no_name_steers_the_terminal(tmp_path):
-    """A value that would clear the screen and rename the window is printed as what it is."""
+def test_control_characters_in_names_do_not_reach_the_terminal(tmp_path):
+    """A value that would clear the screen and rename the window is printed with its characters escaped."""
     p, planted = failing(n=400)
     hostile = Predictions.from_arrays(
         p.embeddings,
@@ -211,8 +211,8 @@ def test_no_name_steers_the_terminal(tmp_path):
     assert not set(printed) & {"\x1b", "\x07", "\u202e"}
 
 
-def test_every_door_says_the_same(found):
-    """The file, the report, the console and the logger: one number, one wording."""
+def test_every_output_states_the_same(found):
+    """The file, the report, the console and the logger have the same numbers and wording."""
     _, _, folder, findings = found
     page = (folder / "report.html").read_text(encoding="utf-8")
     said = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
@@ -238,15 +238,15 @@ def test_every_door_says_the_same(found):
     assert share_of(said["whole"]["accuracy"], said["whole"]["examples"]) in words
 
 
-def test_a_p_value_of_the_search_stands_beside_the_held_out_one(tmp_path):
-    """The scan's own: in the file, the report and the logger; without draws it has none, and nothing is said of it."""
+def test_the_p_value_of_the_search_is_shown_beside_the_held_out_one(tmp_path):
+    """The scan's own p-value is in the file, the report and the logger; without draws there is none to show."""
     p, _ = failing()
     findings = run(p, tmp_path, Scan())
     p_values = Slices.load(tmp_path / "slices").parameters["p_values"].tolist()
     assert [one.p_searched for one in findings.slices] == p_values
     assert p_values[0] == 1 / 200
     assert scalars(findings)["slice_1/p_searched"] == p_values[0]
-    words = " ".join(unescape(render(findings)).replace(THIN, " ").split())  # wherever the page breaks a line
+    words = " ".join(unescape(render(findings)).replace(THIN, " ").split())  # lines may break anywhere
     assert "only just confirmed (p near 0.05), the numbers look worse than they are on average" in words
     assert "p in the search" in words
     assert words.count("chance alone would turn up a slice this extreme with p = 0.005") == p_values.count(
@@ -268,13 +268,13 @@ def test_a_report_of_loaded_findings_is_the_same_page(found):
 @pytest.mark.parametrize(
     "method",
     [
-        Scan(),  # the others' noise is measured at length by tests/evaluation/test_null_sets.py
+        Scan(),  # tests/evaluation/test_null_sets.py tests the others on noise at length
         pytest.param(Spotlight(search="published", steps=500), marks=pytest.mark.optional),
         pytest.param(UDIS(), marks=pytest.mark.optional),
     ],
     ids=["scan", "spotlight", "udis"],
 )
-def test_noise_is_nothing_reliable_in_19_of_20(method, tmp_path):
+def test_nothing_reliable_is_found_in_noise_in_19_of_20_runs(method, tmp_path):
     titles = []
     for seed in range(20):
         rng = np.random.default_rng(seed)
@@ -290,7 +290,7 @@ def test_noise_is_nothing_reliable_in_19_of_20(method, tmp_path):
     assert titles.count("Nothing reliable was found") >= 19
 
 
-def test_where_nothing_was_confirmed_in_the_last_layer_another_place_to_look_is_named(tmp_path):
+def test_another_layer_is_suggested_if_nothing_was_confirmed_in_the_last_one(tmp_path):
     def notes(planted, **manifest):
         p, _ = failing(manifest=manifest)
         if not planted:
@@ -301,7 +301,7 @@ def test_where_nothing_was_confirmed_in_the_last_layer_another_place_to_look_is_
 
     advice = "model.embed_layer=cam_layer"
     assert advice in notes(False, checkpoint="a/checkpoint")
-    assert advice not in notes(False)  # given predictions: no word on the line embeds them anew
+    assert advice not in notes(False)  # given predictions: no option embeds them again
     assert advice not in notes(False, checkpoint="a/checkpoint", embedding="layer features")
     assert advice not in notes(True, checkpoint="a/checkpoint")
 
@@ -321,7 +321,7 @@ def test_losses_that_follow_the_label_alone_are_explained_by_it(tmp_path):
     assert findings.title == "Nothing reliable was found"
 
 
-def test_a_confirmed_finding_states_the_loss_where_the_accuracy_may_be_the_same(tmp_path):
+def test_a_confirmed_finding_states_the_loss_if_the_accuracy_may_be_the_same(tmp_path):
     p, _ = failing(seed=1)
     (one,) = (finding for finding in run(p, tmp_path).findings if finding.confirmed)
 
@@ -342,7 +342,7 @@ def lead_of(findings, one):
     return " ".join(re.sub("<[^>]*>", "", page.partition('class="lead"')[2].partition("</p>")[0]).split())
 
 
-def test_the_headline_states_the_loss_where_the_accuracy_may_be_the_same(tmp_path):
+def test_the_headline_states_the_loss_if_the_accuracy_may_be_the_same(tmp_path):
     p, _ = failing(seed=1)
     findings = run(p, tmp_path)
     (one,) = (finding for finding in findings.findings if finding.confirmed)
@@ -354,8 +354,8 @@ def test_the_headline_states_the_loss_where_the_accuracy_may_be_the_same(tmp_pat
     assert "; the accuracy may be the same. They hold" in lead
 
 
-def test_a_slice_without_a_finding_has_one_verdict_in_the_table_and_in_its_part(tmp_path):
-    """Its losses may rank higher, beyond chance, where its accuracy is as good: no finding, whatever the test says."""
+def test_a_slice_without_a_finding_has_the_same_verdict_in_its_table_and_section(tmp_path):
+    """Even if its losses are significantly higher, it is not a finding while its accuracy is as good."""
     p, _ = failing(seed=1)
     page = unescape(render(findings := run(p, tmp_path)))
     apart = [one for one in findings.slices if one.finding is None]
@@ -369,7 +369,7 @@ def test_a_slice_without_a_finding_has_one_verdict_in_the_table_and_in_its_part(
         assert re.findall(r'class="badge[^"]*">([^<]*)<', summary) == ["no worse"]
 
 
-def test_an_attribute_value_is_found_where_a_quarter_of_its_examples_lie(tmp_path):
+def test_an_attribute_value_links_to_a_finding_with_a_quarter_of_its_examples(tmp_path):
     p, _ = failing(seed=1)
     findings = run(p, tmp_path)
     (one,) = (finding for finding in findings.findings if finding.confirmed)
@@ -388,7 +388,7 @@ def test_an_attribute_value_is_found_where_a_quarter_of_its_examples_lie(tmp_pat
 
 @pytest.fixture(scope="module")
 def seen_everywhere(tmp_path_factory):
-    """Show findings at every door, as text."""
+    """Show findings in every output, as text."""
     p, _ = failing(seed=1)
     folder = tmp_path_factory.mktemp("run")
     findings, slices = run(p, folder), Slices.load(folder / "slices")
@@ -420,8 +420,8 @@ def seen_everywhere(tmp_path_factory):
         (None, None, "pen = felt"),
     ],
 )
-def test_a_name_is_nowhere_shown_without_how_far_it_holds(seen_everywhere, covers, holds_for, subject):
-    """In headings, links, tables and sentences alike: half of a group is not the group."""
+def test_every_output_shows_a_name_with_its_coverage(seen_everywhere, covers, holds_for, subject):
+    """In headings, links, tables and sentences alike, as half of a group is not the group."""
     first, seen = seen_everywhere
     for verdict in ("confirmed", "not_confirmed"):
         one = replace(first, name="pen = felt", covers=covers, holds_for=holds_for, verdict=verdict)
@@ -432,7 +432,7 @@ def test_a_name_is_nowhere_shown_without_how_far_it_holds(seen_everywhere, cover
             assert text.count("pen = felt") == text.count(subject), door
 
 
-def test_a_name_in_the_sentence_does_not_turn_its_numbers_around(tmp_path):
+def test_a_name_cannot_reverse_the_direction_of_its_sentence(tmp_path):
     p, _ = failing(seed=1)
     one = replace(run(p, tmp_path).findings[0], name="colour = \u202ered")
     assert "(colour = \\u202ered)" in finding_sentence(one, True, "accuracy", "errors", False)
@@ -462,7 +462,7 @@ def test_without_a_test_nothing_is_confirmed(tmp_path):
         FailIf(accuracy_below=0.5).failures(findings)
 
 
-def test_too_few_examples_are_said_to_be(tmp_path):
+def test_too_few_examples_are_reported(tmp_path):
     p, _ = failing(n=30)
     findings = run(p, tmp_path)
     assert findings.confirmation.mode == "too_few"
@@ -475,8 +475,8 @@ def test_too_few_examples_are_said_to_be(tmp_path):
         FailIf(accuracy_below=0.5).failures(findings)
 
 
-def test_what_could_not_be_compared_within_its_labels_was_tested_all_the_same():
-    """A slice that is a whole label has no others of that label beside it: it is compared with all examples."""
+def test_a_slice_that_is_a_whole_label_is_tested_against_all_examples():
+    """No example outside such a slice has its label, so it is compared with all examples."""
     labels = np.arange(400) % 2
     weights = (labels == 1).astype(float)[None]
     right = np.random.default_rng(0).random(400) < np.where(labels == 1, 0.70, 0.73)
@@ -493,7 +493,7 @@ def test_what_could_not_be_compared_within_its_labels_was_tested_all_the_same():
     )
 
 
-def test_findings_of_before_there_was_the_verdict_are_read_as_they_are(tmp_path):
+def test_findings_of_earlier_versions_are_read_unchanged(tmp_path):
     p, _ = failing()
     run(p, tmp_path, confirm=0)
     file = tmp_path / "findings.json"
@@ -508,7 +508,7 @@ def test_findings_of_before_there_was_the_verdict_are_read_as_they_are(tmp_path)
     assert render(findings)
 
 
-def test_it_is_said_on_how_many_held_out_examples_a_finding_was_measured(found):
+def test_a_finding_states_on_how_many_held_out_examples_it_was_measured(found):
     _, planted, folder, findings = found
     held_out = ~Slices.load(folder / "slices").searched_mask
     (one,) = (finding for finding in findings.findings if finding.confirmed)
@@ -521,8 +521,8 @@ def test_it_is_said_on_how_many_held_out_examples_a_finding_was_measured(found):
     assert scalars(findings)[f"finding_{one.number}/held_out"] == one.held_out
 
 
-def test_a_finding_states_how_sure_the_model_is_inside_and_outside(tmp_path):
-    """The model is 90 % sure of all examples but those that it fails on, of which it is 60 % sure."""
+def test_a_finding_states_the_confidence_inside_and_outside(tmp_path):
+    """The model's confidence is 60 % on the planted examples that it fails on and 90 % on all others."""
     p, planted = failing()
     sure = np.where(planted, 0.6, 0.9)
     outputs = np.zeros((len(p), 2))
@@ -555,8 +555,8 @@ def test_without_outputs_or_with_several_labels_no_confidence_is_stated(tmp_path
     assert all(finding.confidence is None for finding in findings)
 
 
-def test_a_fraction_of_an_example_is_neither_none_nor_a_number_of_examples(found):
-    """Forty examples that belong to a finding a hundredth each."""
+def test_small_weights_are_not_stated_as_a_number_of_examples(found):
+    """Forty examples that belong to a finding with a weight of, say, 0.01 each."""
     *_, findings = found
     one = next(finding for finding in findings.findings if finding.confirmed)
     portrait = replace(one.portrait, members=40)
@@ -590,7 +590,7 @@ def test_a_fraction_of_an_example_is_neither_none_nor_a_number_of_examples(found
 
 @pytest.mark.parametrize("verdict", VERDICTS)
 @pytest.mark.parametrize("p_corrected", [0.2, None])
-def test_one_example_is_spoken_of_in_the_singular(found, verdict, p_corrected):
+def test_a_single_example_is_described_in_the_singular(found, verdict, p_corrected):
     *_, findings = found
     several = replace(findings.findings[0], verdict=verdict, p_corrected=p_corrected)
     single = replace(several, examples=1.0, portrait=replace(several.portrait, members=1))
@@ -603,7 +603,7 @@ def test_one_example_is_spoken_of_in_the_singular(found, verdict, p_corrected):
     assert re.search(r"\bof it\b.*\bIt holds\b", singular)
 
 
-def test_what_could_not_be_measured_is_said_to_be_so(found):
+def test_the_sentence_states_that_a_finding_could_not_be_measured(found):
     *_, findings = found
     unmeasured = replace(findings.findings[0], accuracy=None, loss=None, error=None)
     for others in ("", "split val"):
@@ -611,21 +611,21 @@ def test_what_could_not_be_measured_is_said_to_be_so(found):
         assert "no such example could be measured. They hold" in sentence
 
 
-def test_what_no_held_out_example_lies_in_was_measured_on_none(found):
+def test_no_measurement_is_shown_without_held_out_examples(found):
     *_, findings = found
     empty = tuple(replace(one, held_out=0.0, accuracy=None, loss=None) for one in findings.findings)
     assert "Measured on" not in render(replace(findings, findings=empty))
 
 
-def test_findings_are_built_with_the_settings_of_their_building():
-    """`Findings.build` states them with their defaults; what it calls takes the same and states none again."""
+def test_the_public_and_the_internal_build_take_the_same_settings():
+    """`Findings.build` declares their defaults; the `build` that it calls takes the same settings without defaults."""
     public, own = signature(Findings.build).parameters, signature(build).parameters
     assert list(public) == list(own)
     assert all(one.annotation == own[name].annotation for name, one in public.items() if name != "created")
     assert all(one.default is one.empty for one in own.values())
 
 
-def test_findings_and_slices_record_the_same_of_the_predictions(found):
+def test_findings_and_slices_record_the_same_provenance_of_the_predictions(found):
     p, _, folder, findings = found
     recorded = json.loads(json.dumps(p.provenance))
     assert recorded["task"] == p.task.to_dict()
@@ -633,7 +633,7 @@ def test_findings_and_slices_record_the_same_of_the_predictions(found):
     assert Slices.load(folder / "slices").provenance["predictions"] == recorded
 
 
-def test_slices_of_the_whole_set_are_tested_on_another_one(tmp_path):
+def test_slices_of_the_whole_set_are_tested_on_another_set(tmp_path):
     p, planted = failing(seed=1)
     other, _ = failing(seed=2)
     findings = run(p, tmp_path, confirm=other, source="split val")
@@ -651,7 +651,7 @@ def test_slices_of_the_whole_set_are_tested_on_another_one(tmp_path):
     assert not any("split train" in note for note in findings.notes)
 
 
-def test_a_test_on_what_the_model_was_trained_on_is_cautioned_against(tmp_path):
+def test_a_test_on_training_examples_adds_a_warning_note(tmp_path):
     p, _ = failing(seed=1)
     other, _ = failing(seed=2)
     learnt = replace(other, manifest={**other.manifest, "split": "train"})
@@ -659,7 +659,7 @@ def test_a_test_on_what_the_model_was_trained_on_is_cautioned_against(tmp_path):
     assert any("come from the split train" in note for note in findings.notes)
 
 
-def test_examples_of_one_group_stay_on_one_side(tmp_path):
+def test_examples_of_a_group_are_all_searched_or_all_held_out(tmp_path):
     rng = np.random.default_rng(0)
     p, _ = failing(n=600)
     patient = rng.integers(0, 60, 600)
@@ -719,7 +719,7 @@ def test_ratings_and_numbers_are_stated_in_their_own_measure(tmp_path):
 
 
 def test_a_category_audit_has_one_population(tmp_path):
-    """Every number is of the examples predicted to have the category, judged by the category alone."""
+    """All numbers are about the examples predicted to have the category, judged by that category alone."""
     rng = np.random.default_rng(0)
     n = 1500
     room = rng.integers(0, 3, n)
@@ -728,7 +728,7 @@ def test_a_category_audit_has_one_population(tmp_path):
     labels[:, 0] = np.where(said_bed, rng.random(n) < np.where(room == 0, 0.3, 0.95), 0)
     logits = np.where(labels == 1, 3.0, -3.0) + rng.normal(size=(n, 3))
     logits[:, 0] = np.where(said_bed, 3.0, -3.0)
-    logits[:, 2] *= -1  # every dog is missed, which is nobody's business here
+    logits[:, 2] *= -1  # every dog is missed, which must not matter here
     p = Predictions.from_arrays(
         np.eye(3)[room] * 8 + rng.normal(size=(n, 3)),
         outputs=logits,
@@ -754,7 +754,7 @@ def test_a_category_audit_has_one_population(tmp_path):
     assert all(example.wrong for example in top)
 
 
-def test_no_example_that_hardly_belongs_to_a_group_is_shown_for_it():
+def test_examples_with_tiny_weights_are_not_shown_for_a_group():
     p, _ = failing(n=200)
     weights = np.zeros((1, 200))
     wrong = np.flatnonzero(p.labels != p.predictions)[:12]
@@ -765,7 +765,7 @@ def test_no_example_that_hardly_belongs_to_a_group_is_shown_for_it():
         assert group.portrait.weights == (0.956, 0.478)
 
 
-def test_media_are_made_once(found):
+def test_previews_are_made_once(found):
     _, _, _, findings = found
     asked: list[int] = []
 
@@ -786,13 +786,13 @@ def test_slices_of_other_predictions_are_refused():
         Findings.build(p.take(np.arange(199)), slices)
 
 
-def test_slices_of_one_record_and_another_as_the_first_argument_are_cautioned_against():
-    """Rows without ids are numbered alike, and noise would be confirmed on what it was found in."""
+def test_slices_built_with_another_record_than_their_own_add_a_warning_note():
+    """Rows without ids get the same numbers, so noise would be confirmed on the examples that it was found in."""
     p, q = (null_predictions("label", 400, seed) for seed in (0, 1))
     assert np.array_equal(p.ids, q.ids)
     slices = Scan(n_slices=2, draws=0).fit(p).slices_
     right = Findings.build(p, slices, confirm=q, projection="none")
-    # which examples a method judges that is not installed, nobody knows
+    # a method that is not installed cannot state which examples it judges
     unknown = Findings.build(q, replace(slices, method="not-installed"), projection="none")
     swapped = Findings.build(q, slices, confirm=p, projection="none")
     cautioned = [
@@ -802,7 +802,7 @@ def test_slices_of_one_record_and_another_as_the_first_argument_are_cautioned_ag
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_slices_are_known_again_in_the_predictions_that_they_were_found_in(dtype, tmp_path):
+def test_saved_slices_match_the_predictions_that_they_were_found_in(dtype, tmp_path):
     p = null_predictions("label", 400, 0)
     p = replace(p, losses=p.losses.astype(dtype))
     Scan(n_slices=2, draws=0).fit(p).slices_.save(tmp_path / "slices")
@@ -821,7 +821,7 @@ def test_slices_are_known_again_in_the_predictions_that_they_were_found_in(dtype
         ("[]", "cannot be read"),
     ],
 )
-def test_damaged_findings_are_named(tmp_path: Path, text, said):
+def test_damaged_or_missing_findings_are_refused(tmp_path: Path, text, said):
     (tmp_path / "findings.json").write_text(text)
     with pytest.raises(ValueError, match=said):
         Findings.load(tmp_path)
@@ -829,7 +829,7 @@ def test_damaged_findings_are_named(tmp_path: Path, text, said):
         Findings.load(tmp_path / "nowhere")
 
 
-def test_applied_slices_are_described_where_they_lie_now(found):
+def test_saved_slices_can_be_applied_to_their_predictions(found):
     p, _, folder, findings = found
     slices = Slices.load(folder / "slices")
     assert len(slices.ids) == len(p)

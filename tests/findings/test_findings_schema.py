@@ -1,4 +1,4 @@
-"""The JSON Schema of findings.json: committed as it is made, and true of what runs write."""
+"""The JSON Schema of findings.json: the committed file is up to date, and what runs write conforms to it."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ def test_the_committed_schema_is_up_to_date(
     )
 
 
-def test_what_is_written_is_as_the_schema_says(
+def test_written_findings_conform_to_the_schema(
     validator: jsonschema.Draft202012Validator, written: dict[str, Any]
 ) -> None:
     validator.validate(written)
     assert written["schema"] == SCHEMA
-    assert set(written) == set(json_schema()["properties"])  # every field is described, the tables are not
+    assert set(written) == set(json_schema()["properties"])  # all fields are described, but not the tables
 
 
-def test_a_cluster_tree_is_as_the_schema_says(
+def test_findings_of_a_cluster_tree_conform_to_the_schema(
     validator: jsonschema.Draft202012Validator, tmp_path: Path
 ) -> None:
     tree = read(BED)
@@ -73,13 +73,13 @@ def test_a_cluster_tree_is_as_the_schema_says(
     [{"schema": SCHEMA + 1}, {"findings": [{}]}, {"whole": None}, {"seeks": "either"}, {"seal": "none"}],
     ids=str,
 )
-def test_what_is_otherwise_is_refused(
+def test_invalid_findings_do_not_conform_to_the_schema(
     changed: dict[str, Any], validator: jsonschema.Draft202012Validator, written: dict[str, Any]
 ) -> None:
     assert not validator.is_valid(written | changed)
 
 
-def test_a_field_of_a_later_package_is_allowed(
+def test_a_field_of_a_later_version_is_allowed(
     validator: jsonschema.Draft202012Validator, written: dict[str, Any]
 ) -> None:
     validator.validate(written | {"added": 1})

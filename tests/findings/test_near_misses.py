@@ -1,4 +1,4 @@
-"""UDIS where no cluster fails: the worst ones, and by how much they missed it, the same at every door."""
+"""UDIS if no cluster fails: the worst clusters and how far they are from failing, the same in every output."""
 
 import io
 import json
@@ -20,7 +20,7 @@ SIZES = (40, 30, 20, 4)
 
 
 def groups(right):
-    """Four groups far apart, 94 examples in all; in each so many are right, which come first."""
+    """Four groups far apart, 94 examples in all; the first `right` examples of each are correct."""
     centres = 50 * np.eye(4)
     x = np.concatenate([np.repeat(centre[None], n, axis=0) for centre, n in zip(centres, SIZES, strict=True)])
     x += np.random.default_rng(0).normal(size=x.shape)
@@ -33,8 +33,8 @@ def clustered(right, **settings):
     return p, UDIS(cut=4, **settings).fit(p)
 
 
-def test_the_worst_clusters_are_named_with_what_they_missed_it_by():
-    _, u = clustered((28, 24, 13, 0))  # accuracies 70, 80, 65 and, of too few, 0 %; of all 65/94
+def test_the_worst_clusters_are_listed_with_their_distance_from_failing():
+    _, u = clustered((28, 24, 13, 0))  # accuracies 70, 80, 65 and, with too few examples, 0 %; overall 65/94
     assert len(u.slices_) == 0
     misses = u.near_misses(u.slices_)
     assert [miss.size for miss in misses] == [20, 40, 30]
@@ -50,7 +50,7 @@ def test_the_worst_clusters_are_named_with_what_they_missed_it_by():
     ]
 
 
-def test_a_cluster_that_fails_leaves_no_near_misses():
+def test_there_are_no_near_misses_if_a_cluster_fails():
     _, u = clustered((28, 24, 2, 0))
     assert len(u.slices_) == 1
     assert u.near_misses(u.slices_) == []
@@ -66,7 +66,7 @@ def test_a_cluster_that_fails_leaves_no_near_misses():
         ((0, 0, 0, 0), {}, "method.accuracy_threshold sets this factor."),
     ],
 )
-def test_clusters_that_could_not_fail_are_no_near_misses(right, settings, said):
+def test_clusters_that_could_not_fail_are_not_near_misses(right, settings, said):
     _, u = clustered(right, **settings)
     (advice,) = u.advice(u.slices_)
     assert said in advice
@@ -74,7 +74,7 @@ def test_clusters_that_could_not_fail_are_no_near_misses(right, settings, said):
     assert advice.count("points above it") == len(u.near_misses(u.slices_)) <= 1
 
 
-def test_by_f1_it_is_f1_that_is_missed():
+def test_near_misses_by_f1_are_measured_in_f1():
     rng = np.random.default_rng(0)
     p = groups((0, 0, 0, 0))
     labels = (rng.random((94, 2)) < 0.7).astype(int)
@@ -89,7 +89,7 @@ def test_by_f1_it_is_f1_that_is_missed():
     assert "has an F1 below" in u.advice(u.slices_)[0]
 
 
-def test_every_door_shows_them(tmp_path):
+def test_every_output_shows_the_near_misses(tmp_path):
     p, u = clustered((28, 24, 13, 0))
     findings = Findings.build(p, u.slices_)
     findings.save(tmp_path)
@@ -114,7 +114,7 @@ def test_every_door_shows_them(tmp_path):
     assert "Examples Accuracy It fails below Points above that 20 65.0 % 45.6 % 19.4 40 70.0 %" in words
 
 
-def test_the_report_shows_their_images():
+def test_the_report_shows_images_of_the_near_misses():
     p, u = clustered((28, 24, 13, 0))
     page = report_of(p, u.slices_, preview=picture)
     table = page[page.index("came nearest to failing") :].partition("</table>")[0]

@@ -1,4 +1,4 @@
-"""Numbers are written as readers want them."""
+"""Numbers are formatted for readers."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ from weakspot.findings import numbers
         (numbers.format_lift(float("inf")), "only here"),
     ],
 )
-def test_numbers_read_well(written, expected):
+def test_numbers_are_formatted_for_readers(written, expected):
     assert written.replace(numbers.THIN, " ") == expected
 
 
@@ -83,7 +83,7 @@ def test_a_decimal_has_three_significant_digits(exponent: float) -> None:
 
 
 @pytest.mark.parametrize("one_more", [math.inf, -math.inf])
-def test_a_rounding_error_is_no_error_of_the_model(one_more: float) -> None:
+def test_a_rounding_error_is_not_shown_as_an_error_of_the_model(one_more: float) -> None:
     nearly = math.nextafter(1.0, one_more)
     assert numbers.percent(nearly) == numbers.percent_to_tenth(nearly) == numbers.percent(1)
     assert numbers.percent_to_tenth(math.nextafter(0.0, one_more)) == numbers.percent(0)

@@ -1,4 +1,4 @@
-"""Regions are named by the attributes that were planted in them, and by nothing where nothing was."""
+"""Regions are named by the attributes that were planted in them; without any they have no name."""
 
 import numpy as np
 import pyarrow as pa
@@ -36,7 +36,7 @@ def test_a_conjunction_of_two_attributes_is_named(seed):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_one_attribute_is_not_dressed_up_as_two(seed):
+def test_a_region_of_one_attribute_is_named_by_it_alone(seed):
     _, table, age, city = people(seed)
     assert str(RegionNamer(table).name((city == "Oslo").astype(float))) == "city = Oslo"
     assert str(RegionNamer(table).name((age <= 30).astype(float))) == "age ≤ 30"
@@ -48,7 +48,7 @@ def test_noise_has_no_name(share):
     assert RegionNamer(table).name((rng.random(table.num_rows) < share).astype(float)) is None
 
 
-def test_counts_are_copies():
+def test_counts_are_equivalent_to_repeated_rows():
     rng, table, age, city = people(1, n=300)
     region = ((city == "Rome") & (age > 50)).astype(float)
     counts = rng.integers(1, 4, len(region))
@@ -59,7 +59,7 @@ def test_counts_are_copies():
     assert weighted.f1 == pytest.approx(copied.f1)
 
 
-def test_numbers_that_are_missing_hold_nowhere():
+def test_missing_numbers_satisfy_no_condition():
     age = np.array([np.nan, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, np.inf] * 20)
     found = RegionNamer(pa.table({"age": age})).name((age > 45).astype(float) * np.isfinite(age))
     assert found.conditions[0].attribute == "age"

@@ -1,4 +1,4 @@
-"""Where findings end, and that what is stated of them is measured where they are."""
+"""The extent of findings, and that the accuracy they state is the accuracy of their examples."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from weakspot.findings.group_descriptions import GroupDescriber
 
 
 def small_set(seed: int, n: int = 200) -> tuple[Predictions, np.ndarray]:
-    """Three classes; a fifth of one of them is nearly always mistaken. And how often the model is right on each."""
+    """Three classes, with a fifth of one of them nearly always wrong; and the true accuracy of each example."""
     rng = np.random.default_rng([seed, n])
     labels, night = rng.integers(0, 3, n), rng.choice(3, n, p=[0.6, 0.2, 0.2]) == 2
     x = rng.normal(size=(n, 12))
@@ -35,7 +35,7 @@ def small_set(seed: int, n: int = 200) -> tuple[Predictions, np.ndarray]:
 
 
 def largest_errors(seeds: range) -> list[float]:
-    """Of each set with a confirmed finding, how far what is stated of one is from the true rate of its examples."""
+    """For each set with confirmed findings, the largest error of a stated accuracy against that of the true rates."""
     found = []
     for seed in seeds:
         p, rates = small_set(seed)
@@ -59,10 +59,10 @@ def _weighted_mean(values: list[tuple[float, float]]) -> float:
     return float(rates @ weights / weights.sum())
 
 
-def test_what_is_stated_in_small_sets_is_measured_where_the_finding_is(
+def test_accuracies_stated_in_small_sets_are_close_to_those_of_their_examples(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Halves of a handful of errors end an extent in many places; what is described is weighted by all of them."""
+    """With few errors, every half of the examples ends an extent elsewhere; its memberships average over all ends."""
     ours = largest_errors(range(16))
 
     def end_in_one_place(extent: Extent, *args: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -77,7 +77,7 @@ def test_what_is_stated_in_small_sets_is_measured_where_the_finding_is(
 
 
 def test_a_region_is_named_by_its_core() -> None:
-    """Examples that lie within most thresholds lie inside for the name, whatever their weights add up to."""
+    """The name counts examples within most thresholds as inside, whatever the weights add up to."""
     p, _ = small_set(0)
     red = np.arange(len(p)) < 60
     p = replace(p, attributes=pa.table({"colour": np.where(red, "red", "green")}))

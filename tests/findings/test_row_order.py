@@ -1,4 +1,4 @@
-"""The order in which examples stand in a record changes nothing that findings say of them."""
+"""Findings do not depend on the order of the examples in a record."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def record(kind: str, order: np.ndarray, counted: bool) -> Predictions:
 
 
 def told(p: Predictions, method: Method) -> tuple[list[dict[str, Any]], dict[tuple[str, int, str], float]]:
-    """What findings say, and the weight of every member by its id.
+    """Return the contents of the findings, and the weight of every member by its id.
 
-    Left out are the numbers of rows and of nodes, and which of equally bad examples are shown.
+    Row and node numbers are left out, and so are the examples shown, which may be any of equally bad ones.
     """
     run = search(method, p, confirm=0.5)
     findings = Findings.build(
@@ -106,7 +106,7 @@ def test_permuted_rows_give_the_same_findings(method: str, kind: str, counted: b
 
 
 def test_some_of_these_findings_are_confirmed_and_extended() -> None:
-    """Memberships in what was extended are shares of 32 thresholds."""
+    """Memberships in an extended finding are shares of 32 thresholds."""
     said, members = told(record("classes", np.arange(N), counted=False), Scan(draws=0))
     confirmed = [one["number"] for one in said if one.get("verdict") == "confirmed"]
     assert confirmed
@@ -118,7 +118,7 @@ def test_some_of_these_findings_are_confirmed_and_extended() -> None:
     assert any(0 < share < 32 for of_finding in extended for share in of_finding)
 
 
-def test_permuted_rows_give_the_same_findings_where_only_a_sample_is_looked_at(
+def test_permuted_rows_give_the_same_findings_if_only_a_sample_is_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(extent, "_MOST_ROWS", 300)

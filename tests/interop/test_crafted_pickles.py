@@ -1,4 +1,4 @@
-"""Pickles made to hang, to fill the memory or to reach outside: refused at once, whoever reads them."""
+"""Pickles made to hang, to fill memory or to read outside their data: every reader refuses them at once."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def several(*items: bytes) -> bytes:
 
 
 def fields(**values: bytes) -> bytes:
-    """A whole pickle of these fields."""
+    """A complete pickle of these fields."""
     items = b"".join(text(name) + value for name, value in values.items())
     return pickle.PROTO + b"\x04" + pickle.EMPTY_DICT + pickle.MARK + items + pickle.SETITEMS + pickle.STOP
 
 
 def doubled(empty: bytes, wrap: bytes, levels: int = 60) -> bytes:
-    """A container of two times one container of two times one …: 2⁶⁰ values in a kilobyte."""
+    """A container that holds a container twice, and so on: 2⁶⁰ values in a kilobyte."""
     made = empty + put(0)
     for level in range(levels):
         made += pickle.POP + pickle.MARK + get(level) + get(level) + wrap + put(level + 1)
@@ -89,7 +89,7 @@ def array(shape: bytes, kind: bytes, content: bytes) -> bytes:
 
 
 def storage(count: int, announced: int) -> bytes:
-    """What torch writes of `count` floats, announcing others."""
+    """What torch writes for `count` floats, with the number `announced` in the header."""
     whole = io.BytesIO()
     torch.save(torch.zeros(count).untyped_storage(), whole, _use_new_zipfile_serialization=False)
     floats = io.BytesIO()
@@ -185,7 +185,7 @@ def test_a_crafted_pickle_is_refused_at_once(kind: str, tmp_path: Path) -> None:
 
 @contextmanager
 def bounded():
-    """Of time and memory in this process."""
+    """Bound the time and memory that this process takes in the block."""
     tracemalloc.start()
     start = time.process_time()
     try:
@@ -197,8 +197,8 @@ def bounded():
     assert peak < 64 * MEBIBYTE
 
 
-def test_what_is_built_rightly_is_read(tmp_path):
-    """So the others are refused for what is wrong with them."""
+def test_well_formed_pickles_are_read(tmp_path):
+    """This shows that the others are refused for their faults, not for how they are built."""
     path = tmp_path / "good.pkl"
     numbers = data(np.array([1.0, 2.0]).tobytes())
     path.write_bytes(
@@ -212,8 +212,8 @@ def test_what_is_built_rightly_is_read(tmp_path):
     np.testing.assert_array_equal(found["embeddings"], [0, 0, 0])
 
 
-def test_a_far_place_in_the_memo_is_a_place(tmp_path):
-    """Python's own reader makes room for all places before it."""
+def test_a_large_memo_index_is_read_in_little_memory(tmp_path):
+    """Python's own reader allocates room for all smaller indices."""
     path = tmp_path / "memo.pkl"
     path.write_bytes(fields(losses=text("a") + put(2**32 - 1), labels=get(2**32 - 1)))
     with bounded():
@@ -223,7 +223,7 @@ def test_a_far_place_in_the_memo_is_a_place(tmp_path):
 @pytest.mark.parametrize(
     ("size", "stride", "offset"), [((4, 2), (2, 1), 0), ((2, 3), (1, 2), 1), ((8,), (1,), 0), ((), (), 5)]
 )
-def test_a_tensor_is_the_part_of_its_storage_that_it_says(tmp_path, size, stride, offset):
+def test_a_tensor_is_read_as_the_stated_view_of_its_storage(tmp_path, size, stride, offset):
     whole = torch.arange(8.0)
     path = tmp_path / "tensor.pkl"
     path.write_bytes(pickle.dumps({"embeddings": whole.as_strided(size, stride, offset)}))
@@ -233,7 +233,7 @@ def test_a_tensor_is_the_part_of_its_storage_that_it_says(tmp_path, size, stride
 @pytest.mark.parametrize(
     "kind", ["bfloat16", "float16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool"]
 )
-def test_tensors_of_every_type(tmp_path, kind):
+def test_tensors_of_every_type_are_read(tmp_path, kind):
     values = torch.tensor([0, 1, 1, 0, 1]).to(getattr(torch, kind))
     path = tmp_path / "tensor.pkl"
     path.write_bytes(pickle.dumps({"embeddings": values}))
@@ -242,7 +242,7 @@ def test_tensors_of_every_type(tmp_path, kind):
     assert str(found.dtype) == ("float32" if kind == "bfloat16" else kind)
 
 
-def test_a_list_that_is_used_twice_is_read(tmp_path):
+def test_a_shared_list_is_read(tmp_path):
     shared = [1.0, 2.0]
     path = tmp_path / "shared.pkl"
     path.write_bytes(pickle.dumps({"losses": shared, "aux": {"again": shared, (1, "two"): (shared, shared)}}))
@@ -252,7 +252,7 @@ def test_a_list_that_is_used_twice_is_read(tmp_path):
     }
 
 
-def test_a_name_that_holds_a_line_break_is_refused_on_one_line(tmp_path):
+def test_a_name_with_a_line_break_is_refused_in_one_line(tmp_path):
     path = tmp_path / "name.pkl"
     path.write_bytes(fields(losses=text("os\u2028\x1b[2J") + text("system") + pickle.STACK_GLOBAL))
     with pytest.raises(ValueError, match="which no published result contains") as refusal:
@@ -261,8 +261,8 @@ def test_a_name_that_holds_a_line_break_is_refused_on_one_line(tmp_path):
     assert "\x1b" not in str(refusal.value)
 
 
-def test_an_escape_that_python_no_longer_knows_is_read_without_a_warning(tmp_path):
-    """Strings of Python 2 are written with escapes; a warning would be an error here."""
+def test_an_invalid_escape_is_read_without_a_warning(tmp_path):
+    """Python 2 writes strings with escapes; a warning would be an error here."""
     path = tmp_path / "escape.pkl"
     path.write_bytes(fields(losses=pickle.STRING + b"'\\d'\n"))
     assert read_fields(path) == {"losses": "\\d"}
@@ -270,7 +270,7 @@ def test_an_escape_that_python_no_longer_knows_is_read_without_a_warning(tmp_pat
 
 @pytest.mark.parametrize("name", ["unnormalized_weights", "loss_history"])
 def test_a_signalling_nan_causes_no_warning(name, tmp_path):
-    """Whose cast NumPy warns of, where a quiet one's says nothing."""
+    """NumPy warns when it casts a signalling NaN, but not a quiet one."""
     path = tmp_path / "nan.pkl"
 
     def pickle_with(bits):

@@ -1,4 +1,4 @@
-"""Pickles of the published tool: read whole, and never trusted."""
+"""Pickles of the published tool: read completely, and never trusted."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class SpotlightResults:
 
 @pytest.fixture
 def tool(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The published tool's module as pickles name it, for writing only."""
+    """The published tool's module under the name that pickles use, only for writing them."""
     module = types.ModuleType("torch_spotlight.utils")
     for kind in (InferenceResults, SpotlightResults):
         monkeypatch.setattr(kind, "__module__", module.__name__)
@@ -58,7 +58,7 @@ def save(path: Path, value: Any, protocol: int = 4) -> Path:
     return path
 
 
-def test_a_published_result_of_the_paper(tmp_path: Path) -> None:
+def test_a_result_published_with_the_paper_is_read(tmp_path: Path) -> None:
     slices = read_spotlights(SEED)
     assert slices.weights.shape == (1, 10_954)
     assert slices.statistics[0].size == pytest.approx(slices.weights.sum())
@@ -67,7 +67,7 @@ def test_a_published_result_of_the_paper(tmp_path: Path) -> None:
         "size": 5000,
         "learning_rate": 5000,
     }
-    # History values precede the last update of a run, weights follow it.
+    # Histories are recorded before a run's last update, weights after it.
     assert slices.histories[0]["size"][-1] == pytest.approx(slices.weights.sum(), rel=0.01)
     assert slices.parameters["centers"].shape == (1, 512)
     assert slices.parameters["precisions"].shape == (1,)
@@ -78,7 +78,9 @@ def test_a_published_result_of_the_paper(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 @pytest.mark.parametrize("tensors", [False, True])
-def test_inference_results_of_any_protocol(tmp_path: Path, tool: None, protocol: int, tensors: bool) -> None:
+def test_inference_results_of_any_protocol_are_read(
+    tmp_path: Path, tool: None, protocol: int, tensors: bool
+) -> None:
     rng = np.random.default_rng(0)
     arrays = {
         "embeddings": rng.normal(size=(6, 3)).astype(np.float32),
@@ -98,7 +100,7 @@ def test_inference_results_of_any_protocol(tmp_path: Path, tool: None, protocol:
     assert read_fields(path)["aux"] == {"note": "a", "list": [1, 2.5, None]}
 
 
-def test_outputs_that_are_probabilities(tmp_path: Path) -> None:
+def test_outputs_may_be_probabilities(tmp_path: Path) -> None:
     p = np.array([0.9, 0.2, 0.6], dtype=np.float32)
     both = np.stack([1 - p, p], axis=1)
     base = {"embeddings": np.eye(3, dtype=np.float32), "losses": np.ones(3), "labels": np.array([1, 0, 0])}
@@ -114,7 +116,7 @@ def test_outputs_that_are_probabilities(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [".pkl", ".pickle"])
-def test_published_predictions_open_like_any_other(tmp_path: Path, tool: None, ending: str) -> None:
+def test_published_predictions_load_like_any_other(tmp_path: Path, tool: None, ending: str) -> None:
     rng = np.random.default_rng(0)
     result = InferenceResults(
         rng.normal(size=(6, 3)), rng.random(6), rng.normal(size=(6, 4)), np.arange(6) % 4
@@ -129,7 +131,7 @@ def test_published_predictions_open_like_any_other(tmp_path: Path, tool: None, e
     np.testing.assert_array_equal(again.losses, p.losses)
 
 
-def test_a_spotlight_is_no_predictions(tmp_path: Path) -> None:
+def test_a_spotlight_is_not_read_as_predictions(tmp_path: Path) -> None:
     path = save(tmp_path / "spotlight.pkl", {"unnormalized_weights": np.array([0, 0.5, 0, 0.5])})
     with pytest.raises(
         ValueError,
@@ -138,7 +140,7 @@ def test_a_spotlight_is_no_predictions(tmp_path: Path) -> None:
         Predictions.load(path)
 
 
-def test_views_parameters_and_old_dictionaries(tmp_path: Path, tool: None) -> None:
+def test_tensor_views_parameters_and_old_dictionaries_are_read(tmp_path: Path, tool: None) -> None:
     whole = torch.arange(24.0).reshape(4, 6)
     w = torch.tensor([0.0, 0.5, 1.0, 0.25])
     result = SpotlightResults(w / w.sum(), w, torch.nn.Parameter(whole[1, ::2]), torch.eye(3) * 0.5)
@@ -152,7 +154,7 @@ def test_views_parameters_and_old_dictionaries(tmp_path: Path, tool: None) -> No
     assert slices.parameters == {}
 
 
-def test_results_without_a_centre_say_that_they_cannot_be_applied(tmp_path: Path, tool: None) -> None:
+def test_results_without_a_centre_cannot_be_applied(tmp_path: Path, tool: None) -> None:
     result = {"unnormalized_weights": np.array([0, 0.5, 1.0])}
     slices = read_spotlights(save(tmp_path / "a.pkl", result))
     assert slices.parameters == {}
@@ -165,7 +167,7 @@ def test_results_without_a_centre_say_that_they_cannot_be_applied(tmp_path: Path
         membership(slices, other.embeddings)
 
 
-def test_statistics_come_with_the_predictions(tmp_path: Path) -> None:
+def test_statistics_need_the_predictions(tmp_path: Path) -> None:
     p = Predictions.from_arrays(np.eye(4), [1.0, 2.0, 3.0, 4.0], ids=list("abcd"))
     path = save(tmp_path / "a.pkl", {"weights_unnorm": np.array([0, 0.5, 0, 0.5])})
     slices = read_spotlights(path, p)
@@ -183,7 +185,7 @@ class Attack:
         return self.parts
 
 
-def test_nothing_a_pickle_names_is_run(tmp_path: Path) -> None:
+def test_nothing_named_by_a_pickle_is_run(tmp_path: Path) -> None:
     witness = tmp_path / "witness"
     attacks = [
         Attack(open, str(witness), "w"),
@@ -211,7 +213,7 @@ def test_nothing_inside_a_tensor_is_run(tmp_path: Path) -> None:
     assert not witness.exists()
 
 
-def test_what_a_pickle_alters_is_thrown_away(tmp_path: Path, tool: None) -> None:
+def test_a_pickle_cannot_alter_the_names_it_uses(tmp_path: Path, tool: None) -> None:
     """A BUILD that sets attributes on an admitted name must not reach the next file."""
     alter = b"cnumpy\nndarray\n(N}Varray\nI7\nstb."
     (tmp_path / "alter.pkl").write_bytes(alter)
@@ -232,7 +234,7 @@ def test_what_a_pickle_alters_is_thrown_away(tmp_path: Path, tool: None) -> None
         ({"embeddings": np.eye(2), "losses": np.ones(3)}, "3 rows"),
     ],
 )
-def test_what_is_no_result_is_refused(tmp_path: Path, value: Any, message: str) -> None:
+def test_anything_but_a_result_is_refused(tmp_path: Path, value: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_inference(save(tmp_path / "x.pkl", value))
 
@@ -280,7 +282,7 @@ def test_fields_of_inference_results_are_checked(tmp_path: Path, name: str, valu
         read_inference(path)
 
 
-def test_damaged_and_missing_files(tmp_path: Path) -> None:
+def test_damaged_and_missing_files_are_refused(tmp_path: Path) -> None:
     whole = SEED.read_bytes()
     (tmp_path / "half.pkl").write_bytes(whole[:5000])
     with pytest.raises(ValueError, match="damaged"):

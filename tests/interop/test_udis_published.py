@@ -22,7 +22,7 @@ def exported(request):
 
 
 def nodes_of(tree):
-    """Of the published form."""
+    """All nodes of a tree in the published form."""
     return [tree, *(node for child in tree.get("children", ()) for node in nodes_of(child))]
 
 
@@ -41,12 +41,12 @@ def test_the_published_tree_survives_reading_and_writing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["tree.json"]
 
 
-def test_the_published_tree_in_our_form():
+def test_the_published_tree_converts_to_our_form():
     published = read(SEED)
     ids = [str(image) for leaf in leaves(published) for image in leaf["images"]]
     tree = to_tree(published, ids)
     assert tree.size == len(ids) == 182
-    assert round(100 * tree.accuracy) == 58  # the accuracy the tool's readme gives for this tree
+    assert round(100 * tree.accuracy) == 58  # the tool's readme states this accuracy for the tree
     by_id = {node.id: node for node in tree.walk()}
     for leaf in leaves(published):
         mine = by_id[leaf["id"]]
@@ -55,13 +55,13 @@ def test_the_published_tree_in_our_form():
         assert 100 * mine.accuracy == pytest.approx(leaf["acc"])
         assert mine.loss == leaf["loss"]
         assert 100 * mine.f1_macro == pytest.approx(leaf["f1_c"])
-    # below 0.66 · 58.24 % and of more than 5 images
+    # below 0.66 · 58.24 % and with more than 5 images
     assert {node.id for node in tree.walk() if node.failing} == {331, 343, 346, 352}
     with pytest.raises(ValueError, match=r"cluster 294 holds image 66523, which is not among the ids"):
         to_tree(published, ids[1:])
 
 
-def test_what_is_exported_is_what_was_found(exported, tmp_path):
+def test_the_exported_tree_equals_what_was_found(exported, tmp_path):
     u, p, tree = exported
     assert read(write(tree, tmp_path / "fc_treeData.json")) == tree
     ours = {node.id: node for node in u.tree_.walk()}
@@ -77,7 +77,7 @@ def test_what_is_exported_is_what_was_found(exported, tmp_path):
         assert leaf["loss"] == mine.loss
 
 
-def test_an_exported_tree_comes_back(exported):
+def test_an_exported_tree_converts_back(exported):
     u, p, tree = exported
     back = {node.id: node for node in to_tree(tree, p.ids).walk()}
     for node in u.tree_.walk():
@@ -159,7 +159,7 @@ def test_a_record_without_outputs_cannot_be_exported():
         (lambda tree: tree.update(id=2**60), "'id' must be a whole number"),
     ],
 )
-def test_a_tree_that_is_none_is_refused_with_the_place(change, words, tmp_path):
+def test_an_invalid_tree_is_refused_with_the_place(change, words, tmp_path):
     tree = read(SEED)
     change(tree)
     with pytest.raises(ValueError, match=words):
@@ -176,7 +176,7 @@ def test_a_tree_that_is_none_is_refused_with_the_place(change, words, tmp_path):
 @pytest.mark.parametrize(
     "text", ["{", "[1]", "[" * 100_000, '{"id": 1}'], ids=["cut", "list", "deep", "bare"]
 )
-def test_a_file_that_is_no_tree_is_refused(text, tmp_path):
+def test_a_file_without_a_tree_is_refused(text, tmp_path):
     path = tmp_path / "tree.json"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"tree\.json is not a tree of the published UDIS tool"):
@@ -184,7 +184,7 @@ def test_a_file_that_is_no_tree_is_refused(text, tmp_path):
 
 
 def chain(levels):
-    """A tree in which every second child is a leaf."""
+    """A tree in which the second child of every node is a leaf."""
 
     def leaf(number):
         found = {"images": [number], "inc_images": [], "loss": 0.5, "acc": 100.0, "f1": 100.0, "f1_c": 100.0}
@@ -206,6 +206,6 @@ def test_deep_trees_are_read_and_deeper_ones_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["tree.json"]
 
 
-def test_a_missing_tree_says_what_to_give(tmp_path):
+def test_a_missing_tree_is_refused_with_what_to_give(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.json does not exist; give the fc_treeData\.json"):
         read(tmp_path / "none.json")

@@ -1,4 +1,4 @@
-"""What is said of a command that was interrupted."""
+"""The message of an interrupted command."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from weakspot import signals
 from weakspot.launch.interruptions import end_workers, print_interruption
 
 
-def test_what_is_said_is_of_the_last_command_of_the_process(monkeypatch, capsys):
+def test_the_message_is_that_of_the_last_command_in_the_process(monkeypatch, capsys):
     monkeypatch.setattr(signals, "has_saved_work", lambda: False)
     for workers, again in (([Mock(daemon=False)], "goes on from what is finished"), ([], "begins again")):
         monkeypatch.setattr(multiprocessing, "active_children", lambda workers=workers: workers)
@@ -44,7 +44,7 @@ discover()
 @pytest.mark.parametrize(
     ("statement", "table", "code", "said"),
     [
-        (  # as where Hydra composes the next run: what is half made then fails in a way of its own
+        (  # as while Hydra composes the next run: half-made state then raises an error of its own
             "try: os.kill(os.getpid(), signal.SIGINT)\n    finally: None.x",
             "None.x",
             130,
@@ -59,7 +59,9 @@ discover()
         ),
     ],
 )
-def test_what_ends_a_sweep_between_its_runs_is_no_fault_of_the_line(statement, table, code, said, tmp_path):
+def test_an_error_between_the_runs_of_a_sweep_is_not_an_error_in_the_command(
+    statement, table, code, said, tmp_path
+):
     program = [sys.executable, "-c", BETWEEN_RUNS.format(statement=statement, table=table)]
     ended = subprocess.run(
         program, cwd=tmp_path, env=quiet_environment(), capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""The errors that end a job: what the operating system refuses, in one sentence."""
+"""Errors that end a job, such as those of the operating system, in one sentence."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def refused(number: int, name: str | None = None) -> OSError:
             "another folder (hydra.run.dir=…, with -m hydra.sweep.dir=…); with HYDRA_FULL_ERROR=1 the same command "
             "shows where it arose",
         ),
-        (  # as where a container has no semaphores: it says nothing of the run's folder
+        (  # as in a container without semaphores: it says nothing about the run's folder
             refused(errno.EACCES),
             "Permission denied (in a run of outputs/discover/today); with HYDRA_FULL_ERROR=1 the same command shows "
             "where it arose",
@@ -66,7 +66,7 @@ def refused(number: int, name: str | None = None) -> OSError:
         ),
     ],
 )
-def test_an_error_of_the_system_that_nobody_explained(error, sentence, monkeypatch):
+def test_an_unexplained_system_error_is_one_sentence(error, sentence, monkeypatch):
     monkeypatch.setattr(job_errors, "run_folder", lambda: RUN)
     said = job_errors.sentence_of(error)
     assert said is not None
@@ -82,11 +82,11 @@ def test_an_error_of_the_system_that_nobody_explained(error, sentence, monkeypat
         "may give better error trace.",
     ],
 )
-def test_a_process_that_crashes_or_exits_while_it_loads_data_is_a_fault(said):
+def test_a_data_loading_process_that_crashes_or_exits_has_no_sentence(said):
     assert job_errors.sentence_of(RuntimeError(f"DataLoader worker (pid 7) {said}")) is None
 
 
-def test_a_missing_value_is_a_sentence_unless_a_traceback_is_asked_for(shell):
+def test_a_missing_value_is_one_sentence_unless_a_traceback_is_requested(shell):
     words = ("model=text_classifier", "logger=none")
     assert "\nmodel.name must be given: add model.name=… to the command\n" in shell("infer", *words, fails=2)
     said = shell("infer", *words, fails=1, HYDRA_FULL_ERROR="1")
@@ -96,8 +96,8 @@ def test_a_missing_value_is_a_sentence_unless_a_traceback_is_asked_for(shell):
 @pytest.mark.parametrize(
     ("mode", "error"), [(RunMode.RUN, job_errors.UserError), (RunMode.MULTIRUN, job_errors.JobError)]
 )
-def test_a_job_ends_with_the_sentence_as_it_was_made(mode, error, monkeypatch, tmp_path):
-    """A command that it quotes can be typed again; the settings of another folder are those of a run and of a sweep."""
+def test_a_job_ends_with_the_original_sentence(mode, error, monkeypatch, tmp_path):
+    """A command quoted in it can be typed again; the settings for another folder are given for runs and for sweeps."""
     monkeypatch.setattr(HydraConfig, "get", lambda: OmegaConf.create({"mode": mode}))
     monkeypatch.setattr(job_errors, "has_begun", lambda: True)
     monkeypatch.setattr(job_errors, "write_outcome", Mock())

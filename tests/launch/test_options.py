@@ -26,7 +26,7 @@ def test_options_may_stand_anywhere(words: list[str], read: CommandLine) -> None
     assert read_command_line("discover", words) == read
 
 
-def test_the_version_is_this_projects(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_prints_the_version_of_this_project(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         read_command_line("discover", ["--version"])
     assert (stop.value.code, capsys.readouterr().out) == (0, f"weakspot {version('weakspot')}\n")

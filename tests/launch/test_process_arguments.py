@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from weakspot.launch.process_arguments import arguments_of_sweep_job
 
 
-def test_a_job_of_a_sweep_has_arguments_and_a_folder_of_its_own_while_it_runs(monkeypatch):
+def test_a_job_of_a_sweep_has_its_own_arguments_and_folder_while_it_runs(monkeypatch):
     config = OmegaConf.create(
         {
             "mode": RunMode.MULTIRUN,

@@ -1,4 +1,4 @@
-"""Settings as people type them, as Hydra's grammar reads them, and as they are shown again."""
+"""Settings as they are typed, as Hydra's grammar reads them, and as they are shown."""
 
 from __future__ import annotations
 
@@ -33,20 +33,19 @@ from weakspot.launch.quoting import quote_for_hydra, word_as_typed
         ("~dataset.size", "~dataset.size"),
     ],
 )
-def test_words_are_read_as_people_write_them(word: str, read: str) -> None:
+def test_settings_are_quoted_for_hydra(word: str, read: str) -> None:
     assert quote_for_hydra([word]) == [read]
     assert quote_for_hydra([read]) == [read]
 
 
 def test_files_of_a_sweep_are_quoted_one_by_one() -> None:
     assert quote_for_hydra(["checkpoint=a=1.ckpt,b.ckpt"], True) == ["checkpoint='a=1.ckpt',b.ckpt"]
-    assert quote_for_hydra(["confirm=0.5,my (2).npz"], True) == [
-        "confirm=0.5,'my (2).npz'"
-    ]  # 0.5 is a number
+    # 0.5 is a number
+    assert quote_for_hydra(["confirm=0.5,my (2).npz"], True) == ["confirm=0.5,'my (2).npz'"]
     assert quote_for_hydra(["slices=a.pkl,b.pkl"], True) == ["slices=[a.pkl],[b.pkl]"]
 
 
-def test_short_words_are_shown_as_they_are_typed() -> None:
+def test_short_forms_of_settings_are_shown_as_typed() -> None:
     assert word_as_typed("model@encoder=resnet18") == "encoder=resnet18"
     assert word_as_typed("reweight.by=runs/a") == "reweight=runs/a"
     assert word_as_typed("model=resnet") == "model=resnet"

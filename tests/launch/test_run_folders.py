@@ -1,4 +1,4 @@
-"""The folder of a run: which stay, and which are removed."""
+"""The folders of runs: which are kept, and which are removed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from weakspot.launch.run_folders import explain_run_folder
 FAILS = ("predictions=typo.npz", "logger=none")
 
 
-def test_a_run_has_not_begun_where_only_an_earlier_one_has(shell):
+def test_a_run_has_not_begun_if_only_an_earlier_one_in_its_folder_has(shell):
     rng = np.random.default_rng(0)
     np.savez(shell.folder / "my.npz", embeddings=rng.normal(size=(200, 2)), losses=rng.exponential(size=200))
     where = ("hydra.run.dir=runs", "hydra.sweep.dir=runs", "hydra.sweep.subdir=.")
@@ -34,8 +34,8 @@ def test_only_folders_that_were_made_for_a_run_are_removed(shell):
     assert list(shell.folder.iterdir()) == [shell.folder / "mine"]
 
 
-def test_a_folder_that_cannot_be_made_for_a_later_run_of_a_sweep_is_a_sentence(shell):
-    """As where the disk is full by then; the table shows the runs before it."""
+def test_a_folder_that_cannot_be_made_for_a_later_run_of_a_sweep_is_one_sentence(shell):
+    """For example, because the disk is full by then; the table shows the runs before it."""
     (shell.folder / "swept").mkdir()
     (shell.folder / "swept/1").write_text("in the way")
     said = shell("discover", "-m", *FAILS, "seed=1,2", "hydra.sweep.dir=swept", fails=1)
@@ -46,14 +46,14 @@ def test_a_folder_that_cannot_be_made_for_a_later_run_of_a_sweep_is_a_sentence(s
     ) in said
 
 
-def test_a_folder_in_place_of_the_log_file_stays(shell):
+def test_a_folder_in_place_of_the_log_file_is_kept(shell):
     (shell.folder / "mine/discover.log").mkdir(parents=True)
     said = shell("discover", *FAILS, "hydra.run.dir=mine", fails=2)
     assert "Traceback" not in said
     assert (shell.folder / "mine/discover.log").is_dir()
 
 
-def test_a_folder_that_cannot_be_made_is_named_where_its_name_is_known():
+def test_a_folder_that_cannot_be_made_is_named_if_its_name_is_known():
     full = errno.ENOSPC, os.strerror(errno.ENOSPC)
     assert "cannot be made (No space left on device); run" in explain_run_folder(
         OSError(*full), "hydra.run.dir"

@@ -1,4 +1,4 @@
-"""Leaves as slices: scikit-learn's trees, and a planted box of errors."""
+"""Tree leaves as slices: compared with scikit-learn's trees, and on a planted box of errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from weakspot.tasks import Classification, Regression
 
 
 def boxed(n: int, seed: int) -> tuple[Predictions, np.ndarray]:
-    """Two classes, one of which is mostly mistaken where its second feature is low and its fourth is high."""
+    """Two classes; one is mostly misclassified if the second feature is low and the fourth is high."""
     rng = np.random.default_rng(seed)
     x, labels = rng.normal(size=(n, 6)), rng.integers(0, 2, n)
     planted = (labels == 1) & (x[:, 1] < -0.3) & (x[:, 3] > 0.4)
@@ -22,7 +22,7 @@ def boxed(n: int, seed: int) -> tuple[Predictions, np.ndarray]:
     return Predictions.from_arrays(x, labels=labels, predictions=labels ^ wrong, task=task), planted
 
 
-def test_slices_are_leaves_of_scikit_learn_s_trees_by_importance():
+def test_slices_are_scikit_learns_tree_leaves_ordered_by_importance():
     p, _ = boxed(800, 0)
     new, _ = boxed(500, 1)
     ours = Barlow(n_slices=100).fit(p)
@@ -57,7 +57,7 @@ def test_a_planted_box_is_the_first_leaf():
         assert first @ planted > 0.8 * max(first.sum(), planted.sum())
 
 
-def test_what_has_no_errors_is_refused_or_has_no_leaves():
+def test_perfect_predictions_have_no_leaves_and_regression_is_refused():
     p, _ = boxed(200, 0)
     perfect = Predictions.from_arrays(p.embeddings, labels=p.labels, predictions=p.labels, task=p.task)
     assert len(Barlow().fit(perfect).slices_) == 0

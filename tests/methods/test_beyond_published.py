@@ -1,4 +1,4 @@
-"""What Spotlight and UDIS can do beyond what is published: each option against its definition."""
+"""Options of Spotlight and UDIS that go beyond the published methods: each against its definition."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def planted() -> Predictions:
     return planted_predictions(3.0, 500, seed=0)[0]
 
 
-def test_within_labels_each_label_is_searched_by_itself(planted):
+def test_labels_within_searches_each_label_separately(planted):
     found = Spotlight(**QUICK, labels="within").fit(planted)
     expected = []
     for code in np.unique(planted.labels):
@@ -43,17 +43,17 @@ def test_within_labels_each_label_is_searched_by_itself(planted):
         assert not w[planted.labels != code].any()
 
 
-def test_residuals_stand_for_losses(planted):
+def test_residuals_can_replace_losses(planted):
     bounded = Spotlight(**QUICK, loss="residual").fit(planted)
     by_hand = Spotlight(**QUICK).fit(replace(planted, losses=residuals(planted)))
     assert_array_equal(bounded.centers_, by_hand.centers_)
     assert (
         bounded.slices_.statistics[0].loss_inside > by_hand.slices_.statistics[0].loss_inside
-    )  # told in losses
+    )  # statistics use losses, not residuals
 
 
 @pytest.mark.parametrize("labels", ["ignore", "within"])
-def test_members_are_told_from_the_rest_as_scikit_learn_does(planted, labels):
+def test_discriminant_members_equal_scikit_learns(planted, labels):
     kernel = Spotlight(**QUICK, labels=labels).fit(planted)
     graded = Spotlight(**QUICK, labels=labels, members="discriminant").fit(planted)
     x = fit_principal_components(planted.embeddings, np.ones(len(planted)), 32, 0).transform(
@@ -70,7 +70,7 @@ def test_members_are_told_from_the_rest_as_scikit_learn_does(planted, labels):
 
 
 @pytest.mark.parametrize("options", [{"labels": "within"}, {"members": "discriminant"}])
-def test_they_are_applied_to_others_and_survive_files(planted, options, tmp_path):
+def test_options_apply_to_other_data_and_survive_saving(planted, options, tmp_path):
     spotlight = Spotlight(**QUICK, **options).fit(planted)
     assert_allclose(spotlight.membership(planted).T, spotlight.slices_.weights, atol=1e-12)
     spotlight.slices_.save(tmp_path)
@@ -81,7 +81,7 @@ def test_they_are_applied_to_others_and_survive_files(planted, options, tmp_path
         spotlight.membership(Predictions.from_arrays(planted.embeddings[:, :3], planted.losses))
 
 
-def test_a_spotlight_on_everything_has_everything(planted):
+def test_a_spotlight_on_everything_has_full_weights(planted):
     everything = Spotlight(n_slices=1, min_size=len(planted) - 2, members="discriminant", starts=1).fit(
         planted
     )
@@ -97,17 +97,17 @@ def test_a_spotlight_on_everything_has_everything(planted):
         ({"labels": "within", "min_size": 400}, "no label has twice the 400 examples of a spotlight"),
     ],
 )
-def test_what_cannot_be_is_refused(planted, options, words):
+def test_impossible_settings_are_refused(planted, options, words):
     with pytest.raises(ValueError, match=words):
         Spotlight(**QUICK | options).fit(planted)
 
 
-def test_labels_are_needed_to_search_within_them(planted):
+def test_searching_within_labels_needs_labels(planted):
     with pytest.raises(ValueError, match="labels='within' needs labels, and these predictions hold none"):
         Spotlight(**QUICK, labels="within").fit(Predictions.from_arrays(planted.embeddings, planted.losses))
 
 
-def test_clusters_graded_by_distance_are_a_half_at_their_rms_radius(tmp_path):
+def test_membership_by_distance_is_one_half_at_the_rms_radius(tmp_path):
     p = single_label()
     plain, graded = UDIS().fit(p), UDIS(members="distance").fit(p)
     assert len(plain.slices_) == len(graded.slices_) > 0

@@ -1,4 +1,4 @@
-"""Cells of the confusion matrix: scikit-learn's, applied by label, and never tested."""
+"""Cells of the confusion matrix: equal to scikit-learn's, applied by label, and never tested."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from weakspot.pipeline.fail_if import FailIf
 from weakspot.pipeline.search import search
 
 
-def test_slices_are_the_largest_cells_of_scikit_learn_s_matrix():
+def test_slices_are_the_largest_cells_of_scikit_learns_matrix():
     p, _ = planted_predictions(4.0, 500, 0)
     counts = np.random.default_rng(0).integers(1, 4, 500)
     weighted = Predictions.from_arrays(
@@ -38,7 +38,7 @@ def test_slices_are_the_largest_cells_of_scikit_learn_s_matrix():
 def test_cells_are_not_tested_and_the_report_says_why():
     p, q = (planted_predictions(4.0, 1000, seed)[0] for seed in range(2))
     run = search(Confusion(), p)
-    assert run.slices.searched_mask.all()  # nothing is held out for a test that there is none of
+    assert run.slices.searched_mask.all()  # nothing is held out, since cells are not tested
     for confirm in (run.confirm, np.arange(1000) % 2 == 0, q):
         told = Findings.build(p, run.slices, confirm=confirm)
         assert {one.verdict for one in told.findings} == {"not_tested"}
@@ -46,14 +46,14 @@ def test_cells_are_not_tested_and_the_report_says_why():
         assert {one.evidence.verdict for one in told.slices} == {"not_tested"}
         assert all(
             one.accuracy.inside == 0 for one in told.findings
-        )  # the cell's own examples, not their label's
+        )  # over the cell's own examples, not over their label
         why = "slices of method=confusion hold examples because of their errors"
         assert why in told.confirmation.explanation
         assert told.confirmation.tested_on == ""
         assert why in told.confirmation.untested_because
 
 
-def test_whatever_needs_a_test_refuses_cells():
+def test_comparisons_and_fail_if_refuse_cells():
     p, _ = planted_predictions(4.0, 200, 0)
     run = RunToCompare("a", Confusion().fit(p).slices_, p)
     with pytest.raises(
@@ -64,7 +64,7 @@ def test_whatever_needs_a_test_refuses_cells():
         FailIf(accuracy_below=0.5).check(p, Confusion())
 
 
-def test_a_perfect_model_confuses_nothing():
+def test_a_perfect_model_has_no_slices():
     p, _ = planted_predictions(4.0, 100, 0)
     perfect = Predictions.from_arrays(p.embeddings, labels=p.labels, predictions=p.labels, task=p.task)
     assert len(Confusion().fit(perfect).slices_) == 0

@@ -1,4 +1,4 @@
-"""Domino's mixture: scikit-learn's where labels and predictions weigh nothing, and a planted slice where they do."""
+"""Domino's mixture: scikit-learn's if labels and predictions have no weight, and a planted slice if they do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from weakspot.methods.domino import Domino
 from weakspot.methods.domino.mixture import fit_mixture
 
 
-def test_without_labels_and_predictions_it_is_a_gaussian_mixture():
+def test_without_weight_on_labels_and_predictions_it_is_a_gaussian_mixture():
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.normal(centre, 0.7, (80, 3)) for centre in (0, 2, 4)])
     start = rng.dirichlet(np.ones(3) / 3, len(x))
@@ -32,7 +32,7 @@ def test_without_labels_and_predictions_it_is_a_gaussian_mixture():
 def test_a_planted_slice_is_a_component():
     found = 0
     for seed in range(5):
-        p, planted = planted_predictions(5.0, 2000, seed)  # always mistaken there
+        p, planted = planted_predictions(5.0, 2000, seed)  # the slice is always misclassified
         weights = Domino().fit(p).published_scores(p)
         top = np.argsort(-weights, axis=0, kind="stable")[:25]
         found += bool((planted[top].mean(axis=0) > 0.8).any())

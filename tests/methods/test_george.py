@@ -1,4 +1,4 @@
-"""Subclasses: scikit-learn's silhouette, the number of clusters that there are, and a planted slice among them."""
+"""Subclasses: scikit-learn's silhouette, the true number of clusters, and a planted slice among them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from weakspot.methods.george import George, silhouette
 from weakspot.tasks import Classification
 
 
-def test_the_silhouette_is_scikit_learn_s_of_repeated_rows():
+def test_the_silhouette_equals_scikit_learns_on_repeated_rows():
     rng = np.random.default_rng(0)
     x, labels, counts = rng.normal(size=(60, 3)), rng.integers(0, 4, 60), rng.integers(1, 4, 60)
     x[labels == 2] += 2
-    labels[0] = 7  # alone
+    labels[0] = 7  # a cluster of one
     counts[0] = 1
     rows = np.repeat(np.arange(60), counts)
     expected = silhouette_score(cdist(x[rows], x[rows]), labels[rows], metric="precomputed")
     assert silhouette(cdist(x, x), labels, counts.astype(float)) == pytest.approx(expected, rel=1e-9)
 
 
-def test_each_class_has_as_many_clusters_as_there_are():
+def test_each_class_gets_its_true_number_of_clusters():
     rng = np.random.default_rng(1)
     labels = np.repeat([0, 1], [300, 400])
     group = np.concatenate([rng.integers(3, size=300), 3 + rng.integers(5, size=400)])

@@ -1,4 +1,4 @@
-"""The Gaussian mixture as a method: scikit-learn's, with counts, and a planted slice among its components."""
+"""The Gaussian mixture as a method: equal to scikit-learn's, and a planted slice among its components."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from weakspot.evaluation.synthetic import planted_predictions
 from weakspot.methods.gmm import Gmm
 
 
-def test_it_is_scikit_learn_s():
-    """To the last digits, when that is given the rows in the same order: k-means' start depends on it."""
+def test_the_mixture_equals_scikit_learns():
+    """Both get the rows in the same order, since the k-means start depends on it."""
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.normal(centre, 0.7, (80, 3)) for centre in (0, 2, 4)])
-    losses = np.arange(240.0)[::-1] / 240  # by which rows are put in order
+    losses = np.arange(240.0)[::-1] / 240  # the method sorts its rows by loss
     ours = Gmm(n_slices=9, n_components=5, min_size=1).fit(Predictions.from_arrays(x, losses=losses))
     theirs = GaussianMixture(5, covariance_type="diag", random_state=0).fit(x[::-1] - x.mean(axis=0))
     new = rng.normal(2, 3, (50, 3))

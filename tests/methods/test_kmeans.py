@@ -11,8 +11,8 @@ from weakspot.evaluation.synthetic import planted_predictions
 from weakspot.methods.kmeans import Kmeans
 
 
-def test_slices_are_scikit_learn_s_clusters_of_the_highest_mean_loss():
-    """Apart as these groups are, every start ends in the same clusters."""
+def test_slices_are_scikit_learns_clusters_of_highest_mean_loss():
+    """These groups are so far apart that every start ends in the same clusters."""
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(7, 3)) * 40 + 1e5
     x, new = (centres[rng.integers(7, size=n)] + rng.normal(size=(n, 3)) for n in (300, 100))
@@ -36,6 +36,6 @@ def test_a_planted_slice_is_a_cluster():
     assert found >= 4
 
 
-def test_alike_losses_are_no_slices():
+def test_equal_losses_give_no_slices():
     p = Predictions.from_arrays(np.random.default_rng(0).normal(size=(200, 3)), losses=np.full(200, 0.1))
     assert len(Kmeans().fit(p).slices_) == 0

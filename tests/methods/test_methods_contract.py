@@ -1,4 +1,4 @@
-"""The contract of `weakspot.methods.base`, for every method there is: a new one adds a row to `METHODS`."""
+"""The contract of `weakspot.methods.base`, checked for every method: a new one adds a row to `METHODS`."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ from weakspot.testing.methods import (
 
 SEARCH_AN_OPTIMUM = ("domino", "george", "gmm", "kmeans", "planespot", "scan", "spotlight")
 WITHIN_LABELS = ("barlow", "confusion", "domino", "george", "multiaccuracy", "scan")
-"""Methods whose membership depends on the label, never on whether it was met."""
+"""Methods whose membership depends on the label, never on whether the prediction was right."""
 
 BLIND = {
     "confusion": "a cell of the confusion matrix is all over the embedding",
     "random": "what is drawn is no place",
     "top_loss": "high losses are wherever they are",
 }
-"""Methods that do not look where examples lie, so that no place is found by them, and why."""
+"""Methods that ignore where examples lie and so find no region of the embedding, and why."""
 
 UNTESTABLE = {"confusion", "top_loss"}
-"""Methods whose slices are losses or errors themselves. They read no embedding."""
+"""Methods whose slices are defined by losses or errors. They do not read embeddings."""
 
 OF_ATTRIBUTES = {"rules": ["Rule 1 is: group = 0."]}
-"""Methods whose slices are conditions on attributes, and how these are told. They read no embedding."""
+"""Methods whose slices are conditions on attributes, and how they report these. They do not read embeddings."""
 
 CONFIGS = ROOT / "configs" / "method"
 
@@ -69,7 +69,7 @@ def cases() -> dict[str, MethodCase]:
 
 @pytest.fixture
 def fitted(cases) -> dict[str, Method]:
-    """Every method on the same data; not to be fitted again."""
+    """Every method, fitted on the same data; tests must not fit it again."""
     return {word: case.fitted for word, case in cases.items()}
 
 
@@ -79,12 +79,12 @@ def fitted(cases) -> dict[str, Method]:
 )
 @every
 def test_contract(word, check, cases):
-    """What a method of one's own is held to as well; two of the checks follow, in settings of their own."""
+    """User-defined methods must pass the same checks; two of them follow below with settings of their own."""
     check(cases[word])
 
 
 @every
-def test_inputs_and_process_are_left_as_they_were(word, cases, two_threads):
+def test_inputs_and_process_are_left_unchanged(word, cases, two_threads):
     check_inputs_unchanged(cases[word])
 
 
@@ -94,7 +94,7 @@ def test_every_method_is_tested_here_and_has_a_configuration():
 
 
 @every
-def test_the_word_finds_the_class_of_the_configuration(word):
+def test_the_word_finds_the_configured_class(word):
     method = find(word)
     config = yaml.safe_load((CONFIGS / f"{word}.yaml").read_text())
     package, name = config["_target_"].rsplit(".", 1)
@@ -116,7 +116,7 @@ def two_threads():
 @pytest.mark.parametrize("settings", ["quick", "smallest", pytest.param("defaults", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", degenerate_predictions())
 @every
-def test_degenerate_data_give_a_result_or_a_sentence(word, name, settings):
+def test_degenerate_data_give_a_result_or_a_clear_error(word, name, settings):
     size = find(word).size_parameter
     smallest = {size: 1} if size else {}
     method = find(word)(
@@ -126,7 +126,7 @@ def test_degenerate_data_give_a_result_or_a_sentence(word, name, settings):
 
 
 @every
-def test_small_slices_are_cautioned_against_in_the_methods_own_words(word, fitted):
+def test_advice_warns_about_small_slices_in_the_methods_terms(word, fitted):
     method, slices = fitted[word], fitted[word].slices_
     large = [replace(statistics, size=5.0) for statistics in slices.statistics]
     assert method.testable == (word not in UNTESTABLE)
@@ -137,13 +137,13 @@ def test_small_slices_are_cautioned_against_in_the_methods_own_words(word, fitte
     assert method.advice(small) == [*always, f"{method.noun}s of fewer than 5 examples say little{larger}."]
 
 
-def test_a_spotlight_with_flip_seeks_what_does_better(tmp_path):
+def test_a_flipped_spotlight_seeks_better_slices(tmp_path):
     slices = made("spotlight", flip=True, n_slices=1).fit(example_predictions()).slices_
     assert method_of(slices).seeks == "better"
     assert method_of(Slices.load(slices.save(tmp_path / "slices"))).seeks == "better"
 
 
-def test_a_method_of_ones_own_is_found_once_it_is_imported():
+def test_a_user_defined_method_is_found_once_it_is_imported():
     class Halves(Method):
         word = "halves"
 
@@ -180,7 +180,7 @@ def test_an_unknown_method_is_described_but_not_applied(word):
         find(word)
 
 
-def test_a_method_is_imported_when_its_slices_are_and_no_other():
+def test_finding_a_method_imports_no_other():
     code = (
         "import sys; from weakspot import methods; methods.words(); "
         "assert not {'torch', 'numba', 'weakspot.methods.spotlight', 'weakspot.methods.udis'} & set(sys.modules); "
@@ -191,7 +191,7 @@ def test_a_method_is_imported_when_its_slices_are_and_no_other():
 
 
 @every
-def test_what_fit_would_refuse_is_known_before(word: str) -> None:
+def test_check_refuses_what_fit_would_refuse(word: str) -> None:
     p = example_predictions()
     made(word).check(len(p), p.task)
     wrong: dict[str, dict[str, Any]] = {
@@ -220,7 +220,7 @@ def test_what_fit_would_refuse_is_known_before(word: str) -> None:
 
 
 @every
-def test_half_precision_mapped_from_a_file_is_searched_where_it_is(word, tmp_path):
+def test_memory_mapped_half_precision_gives_the_same_slices(word, tmp_path):
     p = example_predictions()
     half = p.embeddings.astype(np.float16)
     np.save(tmp_path / "half.npy", half)
@@ -237,8 +237,8 @@ def test_half_precision_mapped_from_a_file_is_searched_where_it_is(word, tmp_pat
     assert_allclose(one.membership(mapped), two.membership(mapped), atol=1e-3)
 
 
-def test_slices_fit_the_task_that_was_searched():
-    """Whatever a manifest says; bare indices may stand for any names; a provenance may hold anything."""
+def test_slices_apply_only_to_the_task_they_were_found_in():
+    """Manifests are ignored, bare indices match any class names, and a malformed provenance does no harm."""
     p = example_predictions()
     names = Classification(("ape", "bee", "cow"))
     renamed = replace(p, task=names, manifest=p.manifest | {"task": p.task.to_dict()})

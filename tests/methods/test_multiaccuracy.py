@@ -1,4 +1,4 @@
-"""Ridge regression on residuals: the normal equations by hand, and a planted side of a plane."""
+"""Ridge regression on residuals: against the normal equations, and on a planted half-space."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from weakspot.methods.multiaccuracy import Multiaccuracy
 
 
 def sided(n: int, seed: int) -> tuple[Predictions, np.ndarray]:
-    """Where a direction of the embedding is high, losses are."""
+    """Losses are high where the embedding is far along one direction."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, 5)) + 100
     planted = x @ [1, -2, 0, 0, 1] > np.quantile(x @ [1, -2, 0, 0, 1], 0.9)
@@ -31,7 +31,7 @@ def test_scores_follow_from_the_normal_equations():
     assert_array_equal(fitted.membership(p)[:, 0], scores >= ranked[99])
 
 
-def test_a_planted_side_is_found():
+def test_a_planted_half_space_is_found():
     for seed in range(5):
         p, planted = sided(2000, seed)
         weights = Multiaccuracy().fit(p).slices_.weights

@@ -1,4 +1,4 @@
-"""PlaneSpot: scikit-learn's full mixtures chosen by their BIC, a planted slice, and confidence left out of new data."""
+"""PlaneSpot: scikit-learn's full mixtures chosen by BIC, a planted slice, and membership without confidences."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ TASK = Classification(("cat", "dog"))
 
 
 def five_blobs(n: int = 500, seed: int = 0) -> tuple[Predictions, np.ndarray]:
-    """Blobs in six dimensions, of which two tell them apart; in the last of them the model is unsure."""
+    """Blobs in six dimensions that differ in two of them; the model is unsure on the last blob."""
     rng = np.random.default_rng(seed)
     blob = np.sort(rng.integers(5, size=n))
     x = 0.1 * rng.normal(size=(n, 6))
     x[:, :2] += np.array([(0, 0), (0, 2), (3, 0), (3, 2), (6, 1)])[blob]
     labels = rng.integers(2, size=n)
     confidence = np.where(blob == 4, 0.3, 0.9) + 0.09 * rng.random(n)
-    confidence = np.sort(confidence)[::-1]  # rows stand in the order of their loss, which is the method's own
+    confidence = np.sort(confidence)[::-1]  # sorts rows by loss, as the method does
     outputs = np.zeros((n, 2))
     outputs[np.arange(n), labels] = np.log(confidence / (1 - confidence))
     return Predictions.from_arrays(x, labels=labels, outputs=outputs, task=TASK), confidence
 
 
-def test_it_is_scikit_learn_s_mixture_of_the_lowest_bic():
+def test_the_mixture_is_scikit_learns_of_lowest_bic():
     p, confidence = five_blobs()
     ours = PlaneSpot(n_slices=3, max_components=8).fit(p)
     plane = MinMaxScaler().fit_transform(PCA(2).fit_transform(p.embeddings))
@@ -48,8 +48,8 @@ def test_it_is_scikit_learn_s_mixture_of_the_lowest_bic():
     assert_allclose(ours.published_scores(p), ours.slices_.weights.T, atol=1e-12)
 
 
-def test_places_alone_decide_for_other_examples():
-    """The marginal of a Gaussian is that of its first coordinates."""
+def test_membership_depends_on_the_embedding_alone():
+    """It comes from the marginal over the first coordinates, without the last one, the confidence."""
     p, _ = five_blobs()
     unsure = Predictions.from_arrays(p.embeddings, labels=p.labels, outputs=-p.outputs, task=TASK)
     method = PlaneSpot(n_slices=3, max_components=8, weight=1.0).fit(p)
@@ -58,7 +58,7 @@ def test_places_alone_decide_for_other_examples():
 
 
 def test_a_planted_slice_is_a_component():
-    """Where two dimensions show it: the slice lies far from everything."""
+    """The slice lies far from all other examples, so that two dimensions show it."""
     found = 0
     for seed in range(3):
         p, planted = planted_predictions(4.0, 1000, seed)

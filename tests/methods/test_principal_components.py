@@ -1,4 +1,4 @@
-"""Principal components against scikit-learn's, of embeddings that are long or wide."""
+"""Principal components against scikit-learn's, for tall and wide embeddings."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from weakspot.methods.principal_components import fit_principal_components
 
 
 @pytest.mark.parametrize("shape", [(90, 12), (12, 90), (30, 30)])
-def test_they_are_those_of_scikit_learn(shape: tuple[int, int]):
-    """Of rows that count several times, too: they are as many rows."""
+def test_components_equal_scikit_learns(shape: tuple[int, int]):
+    """A count stands for that many copies of the row."""
     n, d = shape
     random = np.random.default_rng(0)
     x = random.normal(size=(n, d)) * (1 + np.arange(d)) ** -0.5 + 5
@@ -26,7 +26,7 @@ def test_they_are_those_of_scikit_learn(shape: tuple[int, int]):
     assert_allclose(np.average((z**2).sum(axis=1), weights=counts), 1, rtol=1e-9)
 
 
-def test_wide_embeddings_of_few_directions():
+def test_wide_embeddings_of_low_rank():
     """Directions without any variance become zeros, never NaN."""
     random = np.random.default_rng(0)
     x = random.normal(size=(20, 2)) @ random.normal(size=(2, 50))
@@ -34,7 +34,7 @@ def test_wide_embeddings_of_few_directions():
     assert np.isfinite(z).all()
     assert_allclose(np.linalg.norm(z[:, 2:], axis=0), 0, atol=1e-6)
     few = fit_principal_components(x[:3], np.ones(3), 8, seed=0)
-    assert few.components.shape == (50, 8)  # as many as of any other sample of these embeddings
+    assert few.components.shape == (50, 8)  # the same number as for any other sample of these embeddings
     same = fit_principal_components(np.ones((5, 9)), np.ones(5), 3, seed=0).transform(np.ones((5, 9)))
     assert_allclose(same, 0, atol=1e-9)
     assert np.isfinite(fit_principal_components(np.full((5, 9), 0.1), np.ones(5), 3, seed=0).components).all()

@@ -1,4 +1,4 @@
-"""Drawn slices: of the share asked for, independent of each other and of everything else."""
+"""Random slices: of the requested share, independent of each other and of everything else."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from weakspot.pipeline.search import search
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_each_slice_is_a_draw_of_its_own(dtype):
-    """Sizes, and those of what two slices share, within limits of the binomial, also on a grid."""
+def test_slices_are_drawn_independently(dtype):
+    """Sizes of slices and of their overlaps stay within binomial limits, for embeddings on a grid too."""
     grid = np.stack(np.meshgrid(*[np.arange(100)] * 2), axis=-1).reshape(-1, 2).astype(dtype)
     for x in (grid, np.random.default_rng(0).normal(size=(10_000, 8)).astype(dtype)):
         weights = (
@@ -31,7 +31,7 @@ def test_each_slice_is_a_draw_of_its_own(dtype):
         assert ((shared >= low) & (shared <= high)).all()
 
 
-def test_others_are_drawn_alike_and_another_seed_draws_others():
+def test_membership_repeats_the_weights_and_another_seed_draws_others():
     p, _ = planted_predictions(4.0, 500, 0)
     fitted = Random(share=0.3).fit(p)
     assert_array_equal(fitted.membership(p).T, fitted.slices_.weights)
@@ -39,8 +39,8 @@ def test_others_are_drawn_alike_and_another_seed_draws_others():
     assert 0.3 < (other != fitted.slices_.weights).mean() < 0.5  # 2 × .3 × .7 = .42
 
 
-def test_drawn_slices_are_confirmed_no_more_often_than_by_chance():
-    """Errors of a slice that is there do not help: in 40 sets at most as many as 99.9 % of binomials at 5 % have."""
+def test_random_slices_are_confirmed_no_more_often_than_by_chance():
+    """A real slice in the data does not help: of 40 sets, at most the 99.9 % quantile at 5 % is confirmed."""
     confirmed = 0
     for seed in range(40):
         p, _ = planted_predictions(4.0, 400, seed)

@@ -1,4 +1,4 @@
-"""What another library's rounding may change: last bits, never whether there is a result, nor which of equals it is.
+"""Another library's rounding may change last bits, never whether there is a result or which of several equals it is.
 
 Matrix products differ in their last bits from one processor, library or number of threads to another (`.ci/run` tries
 some of these). Here the last bits of all distances are drawn at random.
@@ -39,7 +39,7 @@ CASES = {
 
 @pytest.fixture
 def last_bits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every q is off by up to four roundings of the terms it is made of, anew at each look."""
+    """Perturb every q by up to four roundings of the terms it sums, anew at each evaluation."""
     noise = torch.Generator().manual_seed(request.param)
 
     def off(precision: type[precisions.Precision]) -> None:
@@ -49,7 +49,7 @@ def last_bits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
             self: precisions.Precision, x: Tensor, squares: Tensor, m: Tensor, parameters: Tensor
         ) -> Tensor:
             q = exact(self, x, squares, m, parameters)
-            terms = q  # of a full precision, whose rows are subtracted before they are squared
+            terms = q  # for a full precision, which subtracts before it squares
             if precision is not precisions.FullPrecision:
                 p = parameters.exp().expand(len(m), x.shape[1])
                 terms = x.double().square() @ p.T + (p * m * m).sum(dim=1)
@@ -67,7 +67,7 @@ def last_bits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 )
 @pytest.mark.parametrize("precision", ["spherical", "diagonal", "full"])
 @pytest.mark.parametrize("name", CASES)
-def test_there_is_a_spotlight_of_the_size_asked_for(name: str, precision: str, last_bits: None) -> None:
+def test_spotlights_reach_the_requested_size(name: str, precision: str, last_bits: None) -> None:
     x = CASES[name]
     size = {60: 10, 16: 4}.get(len(x), 1)
     p = Predictions.from_arrays(x, Y[: len(x)])
@@ -78,8 +78,8 @@ def test_there_is_a_spotlight_of_the_size_asked_for(name: str, precision: str, l
 
 @pytest.mark.parametrize("last_bits", [0, 1], indirect=True)
 @pytest.mark.parametrize("precision", ["spherical", "diagonal", "full"])
-def test_an_ascent_keeps_rows_that_are_all_equally_far(precision: str, last_bits: None) -> None:
-    """Centred in one of two places, within whose copies q is no more than rounding."""
+def test_an_ascent_keeps_equidistant_rows(precision: str, last_bits: None) -> None:
+    """The centre is one of two points; q of its copies is nothing but rounding."""
     x = torch.from_numpy(CASES["two places"])
     dense = DenseOptimizer(x, precisions.make_precision(precision, 0), SingleProcess())
     problem = Problem(Y.astype(np.float64), np.ones(60), 10.0, 1.0)
@@ -94,7 +94,7 @@ def test_an_ascent_keeps_rows_that_are_all_equally_far(precision: str, last_bits
 
 @pytest.mark.parametrize("precision", ["spherical", "diagonal", "full"])
 def test_copies_at_the_centre_are_inside_with_full_weight(precision: str) -> None:
-    """As many rows as asked for at one place make the smallest spotlight; its radius does not follow rounding."""
+    """If one point has enough copies, they make the smallest spotlight, whose radius does not depend on rounding."""
     x = torch.from_numpy(CASES["two places"])
     dense = DenseOptimizer(x, precisions.make_precision(precision, 0), SingleProcess())
     device_problem = DeviceProblem.of(
@@ -111,7 +111,7 @@ def test_copies_at_the_centre_are_inside_with_full_weight(precision: str) -> Non
 
 
 def test_a_process_without_rows_agrees_on_the_scale() -> None:
-    """Where rows are sharded, none of this process's may be near; the sums then come from the others."""
+    """If rows are sharded, this process may have none nearby; the sums then come from the others."""
 
     class Others(SingleProcess):
         def sum(self, values: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ def test_a_process_without_rows_agrees_on_the_scale() -> None:
     assert scale.tolist() == [0.5]
 
 
-def test_starts_take_copies_and_mirrored_rows() -> None:
+def test_starting_points_cope_with_copies_and_mirrored_rows() -> None:
     for name in ("two places", "mirrored", "corners"):
         x = CASES[name]
         dense = DenseOptimizer(torch.from_numpy(x), precisions.SphericalPrecision(), SingleProcess())
@@ -133,7 +133,7 @@ def test_starts_take_copies_and_mirrored_rows() -> None:
         assert all((np.abs(x - run.centre).sum(axis=1) == 0).any() for run in starts)
 
 
-def test_membership_of_rows_as_near_to_two_centres_is_the_first() -> None:
+def test_rows_equidistant_from_two_centres_belong_to_the_first() -> None:
     random = np.random.default_rng(1)
     axis = random.normal(size=40)
     centers = 5 + np.stack([axis, -axis])
@@ -143,7 +143,7 @@ def test_membership_of_rows_as_near_to_two_centres_is_the_first() -> None:
     assert (nearest_center(rows - 1e-9 * axis, centers) == 1).all()
 
 
-def test_cuts_of_equal_score_are_told_apart_by_their_number() -> None:
+def test_ties_between_cuts_are_broken_by_the_number_of_clusters() -> None:
     bits = np.random.default_rng(2).uniform(-1e-9, 1e-9, (50, 6))
     plain = dict(zip(range(2, 8), [0.2, 0.5, 0.5, 0.1, 0.5, 0.3], strict=True))
     for noise in bits:
@@ -152,8 +152,8 @@ def test_cuts_of_equal_score_are_told_apart_by_their_number() -> None:
         assert hill_climb(scores) == hill_climb(plain)
 
 
-def test_clusters_do_not_follow_the_last_bits_of_equal_rows() -> None:
-    """Copies in rows far apart stand in other blocks of a product; they are one micro-cluster all the same."""
+def test_equal_rows_share_a_micro_cluster_despite_rounding() -> None:
+    """Copies in distant rows are multiplied in different blocks but still form one micro-cluster."""
     places = np.random.default_rng(3).normal(size=(7, 50)).astype(np.float32) / 3
     x = places[np.random.default_rng(4).integers(7, size=9001)]
     u = UDIS(approximate=30).fit(Predictions.from_arrays(x, correct=np.arange(9001) % 3 > 0))

@@ -1,4 +1,4 @@
-"""Rules: the best of all conjunctions, by brute force; conditions that hold elsewhere as they held at first."""
+"""Rules: the best of all conjunctions, against brute force, and conditions that carry over to other tables."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def recorded(attributes: pa.Table, wrong: np.ndarray, counts: np.ndarray | None 
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_there_are_no_better_rules(seed):
-    """All conjunctions of up to three values; the shortest of those that hold for the same examples."""
+def test_no_conjunction_beats_the_rules(seed):
+    """Enumerate all conjunctions of up to three values; those that hold for the same examples count once."""
     rng = np.random.default_rng(seed)
     n, widths = 250, rng.integers(2, 5, size=6)
     codes = rng.integers(0, widths[:, None], size=(6, n))
-    codes[5] = np.minimum(codes[0], 1)  # what a value of another says already
+    codes[5] = np.minimum(codes[0], 1)  # adds nothing to a0
     wrong = rng.random(n) < 0.1 + 0.7 * (codes[0] == 0) * (codes[2] == 1)
     counts = rng.integers(1, 4, n)
     table = pa.table({f"a{i}": codes[i].astype(str) for i in range(6)})
@@ -68,7 +68,7 @@ def test_there_are_no_better_rules(seed):
 
 
 def test_a_planted_conjunction_among_many_attributes_is_the_first_rule():
-    """Thirty attributes of six values have more conjunctions than a float can number."""
+    """Thirty attributes of six values have more conjunctions than a float can count exactly."""
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 6, size=(30, 3000))
     planted = (codes[0] == 1) & (codes[29] == 2)
@@ -101,8 +101,8 @@ def every_type(n: int, seed: int) -> pa.Table:
     )
 
 
-def test_a_value_holds_elsewhere_as_it_held_where_it_was_found():
-    """Whatever the type, and by the edges of the first table: those of a table of its own would be others."""
+def test_values_match_other_tables_as_they_match_the_first():
+    """Every type is covered; bins keep the edges of the first table, although the other would give different ones."""
     first, other = every_type(800, 0), every_type(500, 1)
     columns = categorise(first)
     assert [column.name for column in columns] == first.column_names
@@ -118,7 +118,7 @@ def test_a_value_holds_elsewhere_as_it_held_where_it_was_found():
         assert_array_equal(np.c_[held, elsewhere], [value.matches(both) for value in values])
 
 
-def test_only_the_attributes_asked_for_make_rules():
+def test_only_the_requested_attributes_make_rules():
     table = every_type(400, 0)
     wrong = np.asarray(table["yes"]) & (np.asarray(table["few"]) < 3)
     p = recorded(table, wrong)
@@ -127,13 +127,13 @@ def test_only_the_attributes_asked_for_make_rules():
     assert Rules(n_slices=1, max_conditions=1).fit(p).slices_.weights[0] @ wrong == wrong.sum()
 
 
-def test_where_all_are_right_there_are_no_rules():
+def test_without_errors_there_are_no_rules():
     table = every_type(400, 0)
     p = Predictions.from_arrays(np.zeros((400, 2)), losses=np.zeros(400), attributes=table)
     assert Rules().fit(p).membership(p).shape == (400, 0)
 
 
-def test_what_has_no_attributes_is_refused():
+def test_missing_or_unusable_attributes_are_refused():
     table = every_type(400, 0)
     p = recorded(table, np.asarray(table["yes"]))
     bare = recorded(pa.table({}), np.asarray(table["yes"]))
@@ -162,8 +162,8 @@ def test_what_has_no_attributes_is_refused():
 
 
 @pytest.mark.parametrize("confirm", [0.5, 0])
-def test_a_finding_that_is_a_rule_has_its_name(confirm):
-    """Thresholds of attributes name it only roughly: everybody over 62 or so, of whom half are no part of it."""
+def test_a_finding_of_a_rule_is_named_by_the_rule(confirm):
+    """Thresholds of attributes would name it only roughly: everybody over about 62, half of whom are outside it."""
     rng = np.random.default_rng(0)
     age, labels = rng.integers(18, 90, 1200), rng.integers(0, 2, 1200)
     right = rng.random(1200) < np.where((age >= 64) & (age <= 76), 0.4, 0.92)

@@ -1,4 +1,4 @@
-"""The scan statistic: against every ball enumerated, scikit-learn's discriminant, and on data without slices."""
+"""The scan statistic: against an enumeration of all balls, scikit-learn's discriminant, and on data without slices."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def balls(rng, n=40, sizes=(5, 9), counts=None):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_the_statistic_equals_that_of_every_ball_enumerated(weighted):
+def test_the_statistic_equals_an_enumeration_of_all_balls(weighted):
     rng = np.random.default_rng(0)
     x, bad, counts, found = balls(rng, counts=rng.integers(1, 4, 40).astype(float) if weighted else None)
     available = rng.random(40) < 0.8
@@ -42,8 +42,8 @@ def test_the_statistic_equals_that_of_every_ball_enumerated(weighted):
     assert_allclose(found.statistic(found.deviations[:, None], available)[:, 0], expected, rtol=1e-9)
 
 
-def test_chance_permutes_within_groups_and_only_what_is_left():
-    """With two values in one group and none in the other, each permutation's largest is known in advance."""
+def test_permutations_stay_within_labels_and_available_rows():
+    """With two values in one group and only one in the other, the maximum of each permutation is known in advance."""
     x = np.arange(8.0)[:, None]
     bad = np.r_[np.zeros(3), 1, np.zeros(4)]
     some = Balls.of(x[:4], np.arange(4), bad, np.ones(8), (2,), np.arange(4))
@@ -53,11 +53,11 @@ def test_chance_permutes_within_groups_and_only_what_is_left():
     high, low = some.deviations[3], some.deviations[0]
     assert_allclose(chance, (high + low) / np.sqrt(2))
     available_by_label[0][3] = False
-    # of the ball of the last two one is left, as little as may be: its statistic is that of one example
+    # the ball of the last two keeps one example, the fewest allowed: its statistic is that of this example
     assert_allclose(permutation_maxima([some], available_by_label[:1], 50, np.random.default_rng(0)), low)
 
 
-def test_the_discriminant_is_scikit_learn_s():
+def test_the_discriminant_equals_scikit_learns():
     rng = np.random.default_rng(1)
     x, members = rng.normal(size=(90, 4)), np.arange(90) < 20
     x[members] += [1, 0.5, 0, 0]
@@ -68,8 +68,8 @@ def test_the_discriminant_is_scikit_learn_s():
 
 
 @pytest.mark.parametrize("kind", ["independent", "label"])
-def test_p_values_of_noise_are_those_of_chance(kind):
-    """On 300 sets without any slice, p ≤ .05 in 5 % of them, and p ≤ .5 in half; 99.9 % limits of the binomial."""
+def test_p_values_of_noise_are_calibrated(kind):
+    """On 300 sets without a slice, p ≤ .05 in 5 % and p ≤ .5 in half of them, within 99.9 % binomial limits."""
     p = np.array(
         [Scan(n_slices=1, draws=99).fit(null_predictions(kind, 300, s)).p_values_[0] for s in range(300)]
     )
@@ -88,8 +88,8 @@ def test_a_planted_slice_is_found_with_a_small_p_value():
         assert (np.diff(found.p_values_) >= 0).all()
 
 
-def test_a_million_rows_are_scanned_from_some_centres(monkeypatch):
-    """With fewer centres than examples the same slice is found, with the p-value of the search that was run."""
+def test_a_sample_of_centres_finds_the_same_slice(monkeypatch):
+    """With fewer centres than examples, the same slice is found, with the p-value of the search that was run."""
     from weakspot.methods.scan import estimator
 
     monkeypatch.setattr(estimator, "_CENTRES", 300)
@@ -99,7 +99,7 @@ def test_a_million_rows_are_scanned_from_some_centres(monkeypatch):
     assert found.slices_.weights[0] @ planted > 0.7 * found.slices_.weights[0].sum()
 
 
-def test_residuals_are_bounded_and_those_of_the_task():
+def test_residuals_are_bounded_and_follow_the_task():
     rng = np.random.default_rng(0)
     x, labels = rng.normal(size=(50, 2)), rng.integers(0, 3, 50)
     outputs = rng.normal(size=(50, 3))
@@ -143,18 +143,22 @@ def test_residuals_are_bounded_and_those_of_the_task():
         ({"sizes": [2.5]}, "sizes=.* must be a list of whole numbers"),
     ],
 )
-def test_settings_that_cannot_be_are_said(settings, words):
+def test_impossible_settings_are_refused(settings, words):
     with pytest.raises(ValueError, match=words):
         Scan(**settings).fit(planted_predictions(3.0, 300, 0)[0])
 
 
-def test_a_ball_that_ties_make_a_whole_label_is_none():
-    """Nearly all examples of a label in one place, as in a network that has barely been trained."""
+def test_a_ball_that_ties_extend_to_a_whole_label_is_dropped():
+    """Nearly all examples of a label lie at one point, as in a barely trained network."""
     rng = np.random.default_rng(0)
     rows, labels = np.arange(200), np.arange(400) // 200
     for _ in range(20):
         x = rng.normal(size=(400, 3))
-        x[:200] = np.maximum(9 - rows, 0)[:, None] * [1, 0, 0]  # 191 in one place, the first farthest from it
+        x[:200] = np.maximum(9 - rows, 0)[:, None] * [
+            1,
+            0,
+            0,
+        ]  # 191 at one point, the first row farthest from it
         tied = Balls.of(x[rows], rows, rng.random(400), np.ones(400), (20, 40), rows)
         assert tied.members.shape[0] > 0
         assert tied.members.sum(axis=1).max() < 200
@@ -164,7 +168,7 @@ def test_a_ball_that_ties_make_a_whole_label_is_none():
         assert np.isfinite(found.slices_.weights).all()
 
 
-def test_small_sets_are_scanned_too_in_balls_of_a_quarter_of_a_label():
+def test_small_sets_are_scanned_in_balls_of_a_quarter_of_a_label():
     p = planted_predictions(3.0, 300, 0)[0].take(np.arange(30))
     found = Scan(draws=0).fit(p)
     assert len(found.slices_) > 0
@@ -176,8 +180,8 @@ def test_small_sets_are_scanned_too_in_balls_of_a_quarter_of_a_label():
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_a_ball_grows_for_as_far_as_it_is_as_bad(weighted):
-    """Against every radius enumerated."""
+def test_a_ball_grows_while_it_stays_as_bad(weighted):
+    """Compare with an enumeration of all radii."""
     rng = np.random.default_rng(3)
     grew = 0
     for _ in range(50):
@@ -204,8 +208,8 @@ def test_a_ball_grows_for_as_far_as_it_is_as_bad(weighted):
     assert grew > 10
 
 
-def test_equally_far_examples_are_all_inside_or_all_outside():
-    """With some of those at 1 the ball would be as bad still, with all of them it is not."""
+def test_equidistant_examples_are_all_inside_or_all_outside():
+    """With some of the examples at 1 the ball would stay as bad, with all of them it does not."""
     x = np.repeat([0.0, 1.0, 20.0], [3, 6, 45])[:, None]
     bad = np.r_[np.ones(3), 0.95, 0.95, 0.95, np.zeros(48)]
     found = Balls.of(x, np.arange(54), bad, np.ones(54), (3,), np.arange(54))
@@ -214,8 +218,8 @@ def test_equally_far_examples_are_all_inside_or_all_outside():
     assert inside.tolist() == (np.arange(54) < 3).tolist()
 
 
-def test_a_ball_grows_over_half_of_its_label_at_most():
-    x = np.arange(50.0)[:, None] ** 1.01  # no two equally far
+def test_a_ball_grows_to_at_most_half_of_its_label():
+    x = np.arange(50.0)[:, None] ** 1.01  # no two distances are equal
     bad = np.r_[np.ones(40), np.zeros(10)]
     found = Balls.of(x, np.arange(50), bad, np.ones(50), (4,), np.arange(50))
     available = np.ones(50, dtype=bool)
@@ -224,7 +228,7 @@ def test_a_ball_grows_over_half_of_its_label_at_most():
 
 
 def test_a_failure_larger_than_every_ball_is_one_slice():
-    """A fifth of a label, and a small one elsewhere, which the large one does not hide."""
+    """The failure is a fifth of a label; it does not hide a small one elsewhere."""
     rng = np.random.default_rng(4)
     large, small = np.arange(1500) < 300, (np.arange(1500) >= 300) & (np.arange(1500) < 340)
     x = rng.normal(size=(1500, 8)) + 4 * large[:, None] * np.eye(8)[0] + 4 * small[:, None] * np.eye(8)[1]

@@ -18,7 +18,7 @@ from weakspot.methods.scan import estimator
 from weakspot.tasks import Regression
 
 N = (8, 37, 101, 3000)
-SAMPLED = (300, 500)  # centres, and rows that the components are taken from, where samples are drawn
+SAMPLED = (300, 500)  # numbers of centres, and of rows for the components, in the sampled case
 KINDS = ("labels", "counts", "ties", "apart", "no labels", "numbers", "sampled")
 
 WORKER = """
@@ -57,7 +57,7 @@ dist.destroy_process_group()
 
 
 def cases(folder: str | Path) -> Iterator[tuple[str, dict[str, np.ndarray], int]]:
-    """Names, arrays of all rows, and how many the first process holds; the embeddings are mapped from a file."""
+    """Names, arrays of all rows, and how many the first process holds; the embeddings are memory-mapped."""
     for n in N:
         for kind in KINDS if n > 8 else KINDS[:1]:
             rng = np.random.default_rng(n)
@@ -67,10 +67,10 @@ def cases(folder: str | Path) -> Iterator[tuple[str, dict[str, np.ndarray], int]
             arrays = {"losses": losses, "labels": rng.integers(0, 2, n)}
             if kind == "counts":
                 arrays["counts"] = rng.random(n) + 0.5
-            if kind == "ties":  # everything is as far as something else, and equal rows are in both processes
+            if kind == "ties":  # many equal distances, and equal rows in both processes
                 x, arrays["losses"] = np.round(x[:, :2]), np.round(losses)
                 arrays["counts"] = rng.integers(1, 4, n)
-            if kind == "apart":  # a label of which a process holds nothing
+            if kind == "apart":  # a label that one process does not hold
                 arrays["labels"] = (np.arange(n) >= n // 4).astype(np.int64)
             if kind == "no labels":
                 del arrays["labels"]
@@ -98,7 +98,7 @@ def kept(file: str, scan: Scan) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_find_what_one_finds(tmp_path: Path) -> None:
+def test_two_processes_find_the_same_as_one(tmp_path: Path) -> None:
     alone = {name: fitted(name, arrays, sharded=False) for name, arrays, _ in cases(tmp_path)}
     command = [sys.executable, "-W", "error", "-c", WORKER, str(tmp_path)]
     environment = quiet_environment() | {"PYTHONPATH": ":".join([str(Path(__file__).parent), *sys.path])}
@@ -112,7 +112,7 @@ def test_two_processes_find_what_one_finds(tmp_path: Path) -> None:
             assert_allclose(first[key], values, rtol=1e-9, atol=1e-9, err_msg=f"{name} {key}")
         assert_array_equal(first["p_values"], whole.p_values_, err_msg=name)
         assert_allclose(weights, whole.slices_.weights, atol=1e-9, err_msg=name)
-        # Without labels two balls that grow take half of the examples each, or leave none that are worse.
+        # Without labels, two grown balls take half of the examples each, or leave none that are worse.
         slices = 2 if name in ("101.no labels", "101.numbers") else 3
         assert len(weights) == slices or name.startswith(("8", "37")), name
 
@@ -130,7 +130,7 @@ def test_records_of_different_kinds_are_refused_by_every_process(tmp_path: Path)
             assert rank.returncode == 0
 
 
-def test_a_group_is_needed() -> None:
+def test_sharding_needs_a_process_group() -> None:
     p = Predictions.from_arrays(np.eye(9), np.ones(9))
     with pytest.raises(ValueError, match="init_process_group first"):
         Scan(sharded=True).fit(p)

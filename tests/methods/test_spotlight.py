@@ -1,4 +1,4 @@
-"""The Spotlight as its users meet it: what it finds, what it refuses, and how it behaves as an estimator."""
+"""Spotlight as users call it: what it finds, what it refuses, and how it behaves as an estimator."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from weakspot.methods.spotlight import membership
 
 
 def planted(n: int = 600, d: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Embeddings, losses, and the rows of two small far-off clusters, of very high and of high losses."""
+    """Embeddings, losses, and the rows of two small distant clusters, one of very high and one of high losses."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, d)).astype(np.float32) * 3
     y = rng.exponential(0.2, n).astype(np.float32)
@@ -39,7 +39,7 @@ def test_finds_the_planted_clusters_one_after_the_other() -> None:
     assert w.max() <= 1
 
 
-def test_flip_finds_the_best_served_regions() -> None:
+def test_flip_finds_the_regions_of_lowest_loss() -> None:
     x, y, worst, bad = planted()
     flipped = Spotlight(n_slices=2, min_size=20, flip=True).fit(Predictions.from_arrays(x, 3 - y))
     assert np.isin(np.argsort(-flipped.slices_.weights[0])[:20], worst).all()
@@ -83,7 +83,7 @@ def test_counts_stand_for_repeated_rows() -> None:
     settings = {"n_slices": 1, "min_size": 30, "search": "published", "steps": 300}
     weighted = Spotlight(**settings).fit(Predictions.from_arrays(x, y, counts=counts))
     plain = Spotlight(**settings).fit(Predictions.from_arrays(x[repeated], y[repeated]))
-    # The same sums but for their rounding, and but for the mean that both are centred by.
+    # The sums differ only by rounding and by the mean on which each fit is centred.
     for name, tolerance in (("objective", 1e-6), ("size", 1e-3)):
         np.testing.assert_allclose(
             weighted.history_[0][name], plain.history_[0][name], rtol=0, atol=tolerance
@@ -116,7 +116,7 @@ def test_predictions_without_losses_are_refused() -> None:
         Spotlight().fit(Predictions.from_arrays(np.eye(3)))
 
 
-def test_it_is_an_estimator() -> None:
+def test_spotlight_is_a_scikit_learn_estimator() -> None:
     spotlight = Spotlight(n_slices=3, flip=True)
     assert clone(spotlight).get_params() == spotlight.get_params()
     assert "flip=True" in repr(spotlight)
@@ -124,7 +124,7 @@ def test_it_is_an_estimator() -> None:
         spotlight.membership(Predictions.from_arrays(np.eye(3)))
 
 
-def test_progress_is_told() -> None:
+def test_progress_is_reported() -> None:
     x, y, *_ = planted(100)
     told: list[tuple] = []
     Spotlight(n_slices=2, steps=50).fit(
@@ -133,14 +133,14 @@ def test_progress_is_told() -> None:
     stages, done, totals = zip(*told, strict=True)
     assert {stage.split(":")[0] for stage in stages} == {"spotlight 1 of 2", "spotlight 2 of 2"}
     assert all("objective" in stage and "size" in stage for stage in stages)
-    assert 0 < sum("learning rate" in stage for stage in stages) < len(stages)  # of Adam's runs alone
+    assert 0 < sum("learning rate" in stage for stage in stages) < len(stages)  # only in Adam's runs
     assert list(done) == sorted(done)
     assert len(set(totals)) == 1
     assert max(done) <= totals[0]
 
 
 def test_entropy_penalties_make_spotlights_purer() -> None:
-    """Two labels share a hard region; a price on their entropy leaves one of them."""
+    """Two labels share a hard region; a penalty on their entropy leaves one of them."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 3)).astype(np.float32)
     hard = np.arange(400) < 80
@@ -162,8 +162,8 @@ def test_entropy_penalties_make_spotlights_purer() -> None:
         Spotlight(label_entropy=1).fit(Predictions.from_arrays(x, y))
 
 
-def test_compiled_code_outlives_the_process(tmp_path: Path) -> None:
-    """Nobody waits for the compiler twice; a package that cannot be written to caches in the user's folder."""
+def test_compiled_code_is_cached_across_processes(tmp_path: Path) -> None:
+    """Nobody waits for the compiler twice; if the package's folder is read-only, the cache is in the user's folder."""
     script = (
         "import time, numpy as np; from weakspot.methods.spotlight.optim.lazy import LazyOptimizer, adam_steps;"
         "from weakspot.methods.spotlight.objective import Problem;"

@@ -1,4 +1,4 @@
-"""The minimiser on functions whose minimum is known, and lies on a kink."""
+"""The minimiser on functions whose minimum is known, smooth or at a kink."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def minimised(function: Function, start: np.ndarray, least_gain: float) -> Desce
     return found
 
 
-def test_a_minimum_where_the_function_is_not_smooth() -> None:
-    """Lewis and Overton's kind of test: steep walls |A x|₁ along a curved floor."""
+def test_a_minimum_at_a_kink() -> None:
+    """A test in the manner of Lewis and Overton: steep walls |A x|₁ along a curved floor."""
     rng = np.random.default_rng(0)
     a = 4 * rng.normal(size=(4, 10))
     target = rng.normal(size=10)

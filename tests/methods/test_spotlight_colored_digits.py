@@ -1,4 +1,4 @@
-"""On really trained models: no collapse, nothing too small, no worse than the published run."""
+"""Spotlight on trained models: no collapse, no slice too small, no worse than the published run."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def predictions_of_a_trained_model(seed: int) -> Predictions:
 
 
 def loss_at(p: Predictions, centre: np.ndarray, size: float) -> float:
-    """The loss of the spotlight of that size at a centre; the precision by bisection."""
+    """The loss of the spotlight of this size at a centre; bisection finds its precision."""
     assert p.losses is not None
     q = quadratic_form(p.embeddings, centre, np.ones(()))
     low, high = 0.0, 1e9
@@ -78,7 +78,7 @@ def loss_at(p: Predictions, centre: np.ndarray, size: float) -> float:
 @pytest.mark.parametrize(
     "seed", [0, *(pytest.param(seed, marks=pytest.mark.optional) for seed in range(1, 5))]
 )
-def test_a_hundred_runs_neither_collapse_nor_shrink_nor_lose(seed: int) -> None:
+def test_a_hundred_runs_neither_collapse_nor_shrink_nor_lose_to_published(seed: int) -> None:
     p = predictions_of_a_trained_model(seed)
     for min_size in SIZES:
         spotlight = Spotlight(n_slices=2, min_size=min_size, seed=seed).fit(p)
@@ -87,14 +87,14 @@ def test_a_hundred_runs_neither_collapse_nor_shrink_nor_lose(seed: int) -> None:
         assert all(statistics.size >= size for statistics in spotlight.slices_.statistics)
         try:
             published = Spotlight(n_slices=1, min_size=min_size, search="published").fit(p)
-        except (UserWarning, ValueError):  # it collapsed: as an error, like every warning here
+        except (UserWarning, ValueError):  # it collapsed; warnings are errors here
             continue
         theirs = loss_at(p, published.centers_[0], size)
         assert spotlight.slices_.statistics[0].loss_inside >= theirs - 1e-9 * abs(theirs)
 
 
 @pytest.mark.slow
-def test_the_worst_group_is_what_the_first_spotlight_is_made_of() -> None:
+def test_the_first_spotlight_is_mostly_the_worst_group() -> None:
     p = predictions_of_a_trained_model(0)
     spotlight = Spotlight(n_slices=1).fit(p)
     groups = np.array(p.attributes["group"].to_pylist())

@@ -1,4 +1,4 @@
-"""Inputs with nothing, or too little, in them: a result or a clear sentence, never NaN."""
+"""Degenerate inputs: a result or a clear error, never NaN."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_there_is_a_result(name: str, flip: bool) -> None:
 
 @pytest.mark.parametrize("precision", ["diagonal", "full"])
 @pytest.mark.parametrize("name", ["constant losses", "two places", "a constant coordinate", "huge losses"])
-def test_there_is_a_result_in_every_form(name: str, precision: str) -> None:
+def test_there_is_a_result_for_every_precision(name: str, precision: str) -> None:
     x, y = CASES[name]
     p = Predictions.from_arrays(x, y)
     spotlight = Spotlight(n_slices=2, min_size=10, precision=precision, steps=60).fit(p)
@@ -75,14 +75,14 @@ def test_embeddings_that_are_all_equal_are_refused(rows: int) -> None:
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e200])
-def test_units_beyond_what_can_be_squared_are_named_as_such(scale: float) -> None:
-    """Squares of these overflow or vanish; the embeddings are not equal for that."""
+def test_units_that_cannot_be_squared_are_refused_with_a_remedy(scale: float) -> None:
+    """Their squares overflow or vanish, but the embeddings must not be reported as equal."""
     with pytest.raises(ValueError, match=r"divide the embeddings by [0-9.]+e[+-]?\d+"):
         Spotlight(min_size=10).fit(Predictions(ids=IDS, embeddings=X.astype(np.float64) * scale, losses=Y))
 
 
 def assert_same(here: Slices, there: Slices, weights: float, scale: float = 1.0) -> None:
-    """The loss inside, the ten heaviest examples, and the weights: where the loss is flat, they are known less well."""
+    """Compare the loss inside, the top ten examples, and the weights, which are less certain where the loss is flat."""
     losses = [slices.statistics[0].loss_inside for slices in (here, there)]
     assert losses[1] == pytest.approx(scale * losses[0], rel=1e-5)
     np.testing.assert_allclose(there.weights, here.weights, atol=weights)
@@ -109,7 +109,7 @@ def test_losses_that_would_overflow_are_refused(scale: float) -> None:
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("scale", [1e-19, 1e19])
 def test_extreme_losses_change_nothing(scale: float, flip: bool) -> None:
-    """The published run is not among the starts here: its barrier has a height of its own."""
+    """The published run is not among the starts here: its barrier does not scale with the losses."""
     here, there = (
         Spotlight(1, 10, flip=flip, steps=1).fit(Predictions(ids=IDS, embeddings=X, losses=losses)).slices_
         for losses in (Y.astype(np.float64), Y.astype(np.float64) * scale)
@@ -128,7 +128,7 @@ def test_extreme_losses_change_nothing(scale: float, flip: bool) -> None:
         ({"device": 1.5}, "choose cpu or cuda"),
     ],
 )
-def test_settings_of_another_kind_are_refused(settings: dict[str, object], message: str) -> None:
+def test_invalid_settings_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Spotlight(**settings).fit(Predictions.from_arrays(X, Y))
 
@@ -141,8 +141,8 @@ def test_published_runs_that_start_with_no_weight_are_refused() -> None:
     assert Spotlight(n_slices=1, min_size=10).fit(p).slices_.statistics[0].size >= 10
 
 
-def test_published_runs_that_collapse_say_so() -> None:
-    """Its barrier is bounded, so that losses far above it pull the support down to nothing."""
+def test_published_runs_that_collapse_warn() -> None:
+    """The published barrier is bounded, so losses far above it shrink the support to nothing."""
     p = Predictions.from_arrays(X, np.arange(60) * 1e4)
     with pytest.warns(UserWarning, match="lost every example"):
         spotlight = Spotlight(1, search="published", min_size=10, learning_rate=0.05).fit(p)
@@ -150,20 +150,20 @@ def test_published_runs_that_collapse_say_so() -> None:
     assert np.isfinite(spotlight.slices_.weights).all()
 
 
-def test_published_runs_that_end_too_small_say_so() -> None:
-    """The same barrier, and losses a little above it: the run goes on, with less inside than was asked for."""
+def test_published_runs_that_end_too_small_warn() -> None:
+    """With losses a little above the bounded barrier, the run goes on with less inside than requested."""
     p = Predictions.from_arrays(X, Y * 10)
     with pytest.warns(UserWarning, match=r"at size 0\.\d+ after 3000 steps, below the least size of 10"):
         spotlight = Spotlight(1, search="published", min_size=10, steps=3000).fit(p)
     assert spotlight.slices_.statistics[0].size < 10
 
 
-def test_a_learning_rate_is_one_and_a_step_length_is_one() -> None:
+def test_histories_hold_learning_rates_or_step_lengths() -> None:
     p = Predictions.from_arrays(X, Y)
     (adam,) = Spotlight(1, search="published", min_size=10, steps=200).fit(p).history_
     assert list(adam) == ["objective", "size", "learning_rate"]
-    assert adam["learning_rate"].max() == 1e-2  # what it starts with
-    far = Predictions.from_arrays(X + np.float32(200), Y)  # where the published run does not even start
+    assert adam["learning_rate"].max() == 1e-2  # the initial rate
+    far = Predictions.from_arrays(X + np.float32(200), Y)  # here the published run cannot start
     for climbed in Spotlight(2, min_size=10, steps=200).fit(far).history_:
         assert list(climbed) == ["objective", "size", "step_length"]
         assert len(set(map(len, climbed.values()))) == 1
@@ -179,7 +179,7 @@ def test_a_share_of_less_than_one_example_is_one_example() -> None:
     assert statistics.size == pytest.approx(0.03)
 
 
-def test_full_precision_in_many_dimensions_is_refused_before_it_is_tried() -> None:
+def test_full_precision_in_many_dimensions_is_refused_early() -> None:
     rng = np.random.default_rng(0)
     p = Predictions.from_arrays(rng.normal(size=(60, 2000)).astype(np.float32), Y)
     with pytest.raises(ValueError, match=r"2000 dimensions has 4000000 numbers .* \(n_components=64\)"):
@@ -190,7 +190,7 @@ def test_full_precision_in_many_dimensions_is_refused_before_it_is_tried() -> No
 
 @pytest.mark.parametrize("attributes", [None, {"hand": np.repeat(["left", "right"], 6)}])
 @pytest.mark.parametrize("search", ["multistart", "published"])
-def test_twelve_rows_in_one_dimension_and_the_lowest_losses_are_told_without_nan(
+def test_twelve_rows_in_one_dimension_and_the_lowest_losses_are_reported_without_nan(
     search: str, attributes: dict[str, np.ndarray] | None
 ) -> None:
     y = np.r_[np.zeros(6), Y[:6]]
@@ -221,8 +221,8 @@ def test_a_refused_fit_leaves_nothing_behind() -> None:
 
 
 @pytest.mark.parametrize("precision", ["spherical", "diagonal", "full"])
-def test_forms_components_and_saving(tmp_path: Path, precision: str) -> None:
-    """Principal components and every form of precision re-apply to the embeddings they came from."""
+def test_precisions_and_components_survive_saving(tmp_path: Path, precision: str) -> None:
+    """Principal components and every form of precision reapply to the embeddings they came from."""
     p = Predictions.from_arrays(X + np.float32(3), Y)
     spotlight = Spotlight(n_slices=2, min_size=10, precision=precision, n_components=3, steps=100).fit(p)
     assert spotlight.centers_.shape == (2, 4)

@@ -78,7 +78,7 @@ def test_multistart_does_not_lose_to_published_at_equal_size(name: str) -> None:
 
 
 def test_published_trajectory_with_full_precision() -> None:
-    """Noise goes before each orthogonal projection, so the end is compared loosely."""
+    """Noise precedes each orthogonal projection, so the end is compared loosely."""
     arrays, settings = golden("full_precision")
     predictions = Predictions.from_arrays(arrays["embeddings"], arrays["losses"])
     spotlight = published(settings, precision="full").fit(predictions)

@@ -39,7 +39,7 @@ def problem(penalised: bool, sign: float = 1.0, seed: int = 1) -> Problem:
 
 
 def centres_and_parameters(precision: Precision, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Two spotlights, neither round where the form allows it."""
+    """Two spotlights, neither of them spherical if the form allows it."""
     parameters = precision.isotropic(np.array([0.6, 0.9]), D)
     parameters[:, precision.movable(D)] += 0.3 * rng.normal(size=parameters[:, precision.movable(D)].shape)
     if precision.name == "full":
@@ -109,7 +109,7 @@ def test_gradients_equal_autograd(name: str, penalised: bool, barrier: float, si
 @pytest.mark.parametrize("name", FORMS)
 @pytest.mark.parametrize("penalised", [False, True])
 def test_gradient_at_exact_size_equals_differences(name: str, penalised: bool) -> None:
-    """Every move changes the scale that keeps the size, which no autograd through a fixed scale would see."""
+    """Every step changes the scale that keeps the size, which autograd through a fixed scale would miss."""
     precision = make_precision(name, seed=0)
     x = torch.from_numpy(embeddings())
     dense, given_ = (
@@ -137,7 +137,7 @@ def test_gradient_at_exact_size_equals_differences(name: str, penalised: bool) -
 @pytest.mark.parametrize("penalised", [False, True])
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_lazy_and_plain_ascents_are_the_same(penalised: bool, sign: float) -> None:
-    """Both in float64, from the same starts at falling sizes."""
+    """Both use float64 and the same starts, at decreasing sizes."""
     x = embeddings()
     spotlight_problem = problem(penalised, sign)
     starts = [OptimizationRun.at(m, np.zeros(1)) for m in (np.zeros(D), x[0], x[1], 3 * x[2])]
@@ -158,8 +158,8 @@ def test_lazy_and_plain_ascents_are_the_same(penalised: bool, sign: float) -> No
             assert ours.value == pytest.approx(sign * inside, rel=1e-9)
 
 
-def test_copies_that_suffice_make_the_smallest_sphere() -> None:
-    """As many examples as are wanted lie at one place: no radius is too small, and there is an end."""
+def test_enough_copies_make_the_smallest_sphere() -> None:
+    """One point has as many copies as requested: no radius is too small, yet the ascent ends."""
     x = np.concatenate([embeddings(), np.repeat(embeddings()[:1], 50, axis=0)]).astype(np.float32)
     spotlight_problem = replace(
         problem(False), losses=np.resize(problem(False).losses, len(x)), counts=np.ones(len(x))
@@ -179,7 +179,7 @@ def test_copies_that_suffice_make_the_smallest_sphere() -> None:
 @pytest.mark.parametrize("penalised", [False, True])
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_lazy_and_plain_runs_are_the_same(penalised: bool, sign: float) -> None:
-    """Both in float64, so that only the order of sums tells them apart, until chaos makes much of it."""
+    """Both use float64 and differ only in the order of sums, until chaos amplifies this."""
     x = embeddings()
     spotlight_problem = problem(penalised, sign)
     schedule = AdamSchedule(np.geomspace(spotlight_problem.counts.sum() - 40, 2, 400), 1e-2, 10, 0.5)
@@ -197,7 +197,7 @@ def test_lazy_and_plain_runs_are_the_same(penalised: bool, sign: float) -> None:
     assert lazy.objective[-1] == pytest.approx(plain.objective[-1], abs=0.05 * np.abs(plain.objective).max())
 
 
-def test_batched_runs_are_the_runs_alone() -> None:
+def test_batched_runs_equal_single_runs() -> None:
     x = torch.from_numpy(embeddings())
     dense = DenseOptimizer(x, make_precision("spherical", 0), SingleProcess())
     spotlight_problem = problem(penalised=False)

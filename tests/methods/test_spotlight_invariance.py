@@ -1,4 +1,4 @@
-"""What must not matter: the order of rows, and where the embedding's origin, axes and unit are."""
+"""Invariance to the order of rows and to the embedding's origin, axes and unit."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from weakspot import Predictions, Spotlight
 
 SHARE = 0.04
 LOSS, MEMBERS = 1e-4, 0.01
-"""How far the loss inside may change, as a share, and how many of the top examples, as a share of the size: one of
-the 128 or 160 there are.
+"""How much the loss inside may change, relative to itself, and how many of the top examples, relative to the size: one
+of 128 or 160.
 """
 
 
@@ -43,7 +43,7 @@ def needle(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def activations(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Like a network's last layer: nothing below 0, a falling spectrum, one class that fails in part."""
+    """Like a network's last layer: nothing below 0, a decaying spectrum, one class that fails in part."""
     rng = np.random.default_rng(seed)
     kind = rng.integers(0, 8, 4000)
     scale = (1 + np.arange(16)) ** -0.5
@@ -75,7 +75,7 @@ def fitted(x: np.ndarray, y: np.ndarray, **settings: object) -> Spotlight:
 
 
 def difference(ours: Spotlight, theirs: Spotlight) -> tuple[float, float]:
-    """Of the loss inside, as a share of it, and of the members: as many of the heaviest examples as make the size."""
+    """The relative difference of the loss inside, and the share of the top examples, up to the size, that differ."""
     a, b = (spotlight.slices_.statistics[0].loss_inside for spotlight in (ours, theirs))
     size = round(SHARE * len(ours.slices_.ids))
     tops = [np.argsort(-spotlight.slices_.weights[0])[:size] for spotlight in (ours, theirs)]
@@ -93,15 +93,15 @@ def reference() -> Spotlight:
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_embeddings_may_be_moved_turned_and_scaled(reference: Spotlight, name: str) -> None:
+def test_embeddings_may_be_shifted_rotated_and_scaled(reference: Spotlight, name: str) -> None:
     x, y = hills(3)
     changed = fitted(CHANGES[name](x), y)
     assert same(changed, reference), difference(changed, reference)
 
 
 @pytest.mark.slow
-def test_so_it_is_for_other_data() -> None:
-    """All but a few: of neighbouring optima whose loss hardly differs, other axes or another unit may reach either."""
+def test_other_data_may_be_shifted_rotated_and_scaled() -> None:
+    """A few cases change: of neighbouring optima with almost equal loss, other axes or units may reach either."""
     found = {}
     for kind, seed in itertools.product(DATA, range(20)):
         x, y = DATA[kind](seed)
@@ -120,7 +120,7 @@ def test_so_it_is_for_other_data() -> None:
 @pytest.mark.parametrize("search", ["multistart", "published"])
 @pytest.mark.parametrize("kind", DATA)
 def test_rows_may_be_permuted(kind: str, search: str) -> None:
-    """To the last bit, over several spotlights: sums are made in an order that the rows' content gives."""
+    """Results agree to the last bit, over several spotlights: the rows' content fixes the order of sums."""
     x, y = DATA[kind](0)
     order = np.random.default_rng(5).permutation(len(x))
     ours, theirs = (

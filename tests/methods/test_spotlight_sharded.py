@@ -48,7 +48,7 @@ def data() -> dict[str, np.ndarray]:
     [{}, {"search": "published"}, pytest.param({"precision": "diagonal"}, marks=pytest.mark.optional)],
     ids=str,
 )
-def test_two_processes_find_what_one_finds(tmp_path: Path, settings: dict[str, str]) -> None:
+def test_two_processes_find_the_same_as_one(tmp_path: Path, settings: dict[str, str]) -> None:
     arrays = data()
     np.savez(tmp_path / "data.npz", **arrays)
     settings = SETTINGS | settings
@@ -93,7 +93,7 @@ SIZES = (2, 3, 37, 101)
 
 
 def small(n: int, folder: str | Path) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
-    """Embeddings that are mapped from a file, losses, and settings that fit so few examples."""
+    """Memory-mapped embeddings, losses, and settings that fit so few examples."""
     rng = np.random.default_rng(n)
     x, y = rng.normal(size=(n, 4)).astype(np.float32), rng.exponential(0.3, n).astype(np.float32)
     y += x[:, 0] > 0.5
@@ -104,8 +104,8 @@ def small(n: int, folder: str | Path) -> tuple[np.ndarray, np.ndarray, dict[str,
 
 
 @pytest.mark.slow
-@pytest.mark.optional  # mapped rows, and shared ones, each run in CI
-def test_so_they_do_with_few_rows_that_are_mapped_from_a_file(tmp_path: Path) -> None:
+@pytest.mark.optional  # CI covers memory-mapped rows and sharded rows separately
+def test_two_processes_find_the_same_in_few_memory_mapped_rows(tmp_path: Path) -> None:
     whole = {
         (search, n): Spotlight(search=search, **settings)
         .fit(Predictions.from_arrays(x, y))
@@ -125,7 +125,7 @@ def test_so_they_do_with_few_rows_that_are_mapped_from_a_file(tmp_path: Path) ->
         assert inside[0] == pytest.approx(inside[1], rel=1e-4), (search, n)
 
 
-def test_a_group_is_needed() -> None:
+def test_sharding_needs_a_process_group() -> None:
     p = Predictions.from_arrays(np.eye(4), np.ones(4))
     with pytest.raises(ValueError, match="init_process_group first"):
         Spotlight(sharded=True, min_size=1).fit(p)

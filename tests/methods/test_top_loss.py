@@ -1,4 +1,4 @@
-"""The highest losses as a slice: what sorting gives, and never tested."""
+"""The highest losses as a slice: the same as by sorting, and never tested."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_the_slice_is_the_share_of_the_highest_losses():
     assert_array_equal(np.flatnonzero(weights), np.sort(np.argsort(-p.losses)[:50]))
 
 
-def test_equal_losses_are_in_it_together():
+def test_equal_losses_are_inside_or_outside_together():
     x, losses = np.random.default_rng(0).normal(size=(10, 2)), np.r_[3.0, 2.0, 2.0, 2.0, np.ones(6)]
     (weights,) = TopLoss(share=0.2).fit(Predictions.from_arrays(x, losses=losses)).slices_.weights
     assert_array_equal(weights, np.arange(10) < 4)
@@ -26,7 +26,7 @@ def test_equal_losses_are_in_it_together():
     assert len(TopLoss().fit(alike).slices_) == 0
 
 
-def test_it_is_not_tested_and_the_report_says_why():
+def test_the_slice_is_not_tested_and_the_report_says_why():
     p, _ = planted_predictions(4.0, 1000, 0)
     run = search(TopLoss(), p)
     told = Findings.build(p, run.slices, confirm=run.confirm, source=run.source)

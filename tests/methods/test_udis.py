@@ -1,4 +1,4 @@
-"""UDIS as users call it: what it finds, what it says of it, and what it answers to bad data."""
+"""UDIS as users call it: what it finds, how it describes this, and how it refuses bad data."""
 
 import json
 from dataclasses import replace
@@ -73,7 +73,7 @@ def test_a_given_number_of_clusters():
     assert list(u.cut_scores_) == [9]
 
 
-def test_every_node_says_what_its_members_do(fitted):
+def test_every_node_summarises_its_members(fitted):
     u, p = fitted
     confidence = torch.from_numpy(p.outputs).float().softmax(dim=1).amax(dim=1).numpy()
     nodes = list(u.tree_.walk())
@@ -106,7 +106,7 @@ def test_every_node_says_what_its_members_do(fitted):
     assert not any("file" in attribute.name for node in nodes for attribute in node.top_attributes)
 
 
-def test_node_numbers_are_the_linkages(fitted):
+def test_node_ids_follow_the_linkage(fitted):
     u, p = fitted
     children = u.linkage_[:, :2].astype(int)
     for node in u.tree_.walk():
@@ -149,7 +149,7 @@ def test_the_nearest_well_performing_clusters(fitted):
         assert other.node in {leaf.id for leaf in leaves}
 
 
-def test_attributes_decide_who_is_nearest_by_attributes():
+def test_the_nearest_cluster_by_attributes_depends_on_attributes():
     random = np.random.default_rng(0)
     group = np.repeat(np.arange(4), 50)
     x = np.array([[0.0, 0], [30, 0], [90, 0], [300, 0]])[group] + random.normal(size=(200, 2))
@@ -193,7 +193,7 @@ def test_an_audited_category(audited):
     assert (found[~inside] == 0).all()
 
 
-def test_a_category_is_judged_by_itself_alone(audited, tmp_path):
+def test_a_category_is_audited_on_its_own(audited, tmp_path):
     u, p = audited
     inside, has = p.predictions[:, 2] == 1, p.labels[:, 2] == 1
     losses = binary_cross_entropy_with_logits(
@@ -219,7 +219,7 @@ def test_a_category_is_judged_by_itself_alone(audited, tmp_path):
     assert (apply(loaded, p)[~inside] == 0).all()
 
 
-def test_a_category_has_the_loss_that_the_record_tells(audited):
+def test_a_category_takes_its_loss_from_the_record(audited):
     p = audited[1]
     u = UDIS(category="bed")
     assert u.audited(replace(p, outputs=None)).losses is None
@@ -303,13 +303,13 @@ def test_the_tree_and_the_statistics_are_plain_values(fitted, audited):
 
 
 def _lists(value):
-    """Tuples as the lists that JSON has."""
+    """Turn tuples into lists, as JSON does."""
     if isinstance(value, dict):
         return {key: _lists(item) for key, item in value.items()}
     return [_lists(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def test_scikit_learn_habits(fitted):
+def test_udis_is_a_scikit_learn_estimator(fitted):
     u, _ = fitted
     assert repr(UDIS(cut=7)) == "UDIS(cut=7)"
     copy = clone(UDIS(dtype="float32", category="bed"))
@@ -318,7 +318,7 @@ def test_scikit_learn_habits(fitted):
     assert u.slices_.provenance["settings"] == u.get_params()
 
 
-def test_progress_is_told_stage_by_stage():
+def test_progress_is_reported_stage_by_stage():
     told = []
     UDIS().fit(single_label(300), callback=lambda stage, done, total: told.append((stage, done, total)))
     stages = list(dict.fromkeys(stage for stage, _, _ in told))
@@ -329,7 +329,7 @@ def test_progress_is_told_stage_by_stage():
         assert done[-1] == next(total for name, _, total in told if name == stage)
 
 
-def test_float32_gives_the_same_clusters_on_plain_groups(fitted):
+def test_float32_gives_the_same_clusters_on_separated_groups(fitted):
     u, p = fitted
     half = UDIS(dtype="float32").fit(p)
     assert half.cut_ == u.cut_
@@ -359,7 +359,7 @@ def test_without_room_for_a_matrix_the_result_is_the_same(fitted, audited):
         assert_array_equal(lean.slices_.weights, u.slices_.weights)
 
 
-def test_cost_decides_the_route_and_says_so(fitted, monkeypatch):
+def test_cost_decides_the_route_and_is_reported(fitted, monkeypatch):
     u, p = fitted
     near = UDIS(approximate=300).fit(p)
     assert near.approximate_ == 300
@@ -377,7 +377,7 @@ def test_cost_decides_the_route_and_says_so(fitted, monkeypatch):
         assert UDIS(memory_limit=0.1).fit(big).approximate_ == 4000
     assert UDIS(memory_limit=0.1, approximate=None).fit(big).approximate_ is None
     assert UDIS(memory_limit=1).fit(big).approximate_ is None  # the matrix fits
-    assert UDIS(approximate=5000).fit(p).approximate_ is None  # every example could be its own
+    assert UDIS(approximate=5000).fit(p).approximate_ is None  # every example could be its own micro-cluster
     again = UDIS(approximate=300).fit(p)
     assert again.slices_.equals(near.slices_)
 
@@ -396,13 +396,13 @@ def test_all_correct_fits_and_nothing_fails():
     assert u.membership(with_correct(np.ones(9, dtype=bool))).shape == (9, 0)
 
 
-def test_all_wrong_fits_and_says_why_nothing_fails():
+def test_all_wrong_fits_and_notes_why_nothing_fails():
     u = UDIS().fit(with_correct(np.zeros(200, dtype=bool)))
     assert len(u.slices_) == 0
     assert "every example is wrong" in u.slices_.provenance["notes"][0]
 
 
-def test_no_perfect_cluster_leaves_the_better_ones_as_neighbours():
+def test_without_perfect_clusters_better_ones_are_neighbours():
     correct = single_label(400).correct.copy()
     x = single_label(400).embeddings
     labels = UDIS(cut=15).fit(with_correct(correct, x)).labels_
@@ -413,7 +413,7 @@ def test_no_perfect_cluster_leaves_the_better_ones_as_neighbours():
     assert u.tree_.accuracy <= nearest.accuracy < 1
 
 
-def test_duplicates_give_a_result_where_something_differs():
+def test_duplicates_give_a_result_unless_all_are_equal():
     correct = np.arange(60) >= 20
     u = UDIS().fit(with_correct(correct, np.repeat(np.eye(3), 20, axis=0)))
     assert u.cut_ == 3
@@ -424,7 +424,7 @@ def test_duplicates_give_a_result_where_something_differs():
 
 
 @pytest.mark.parametrize("n", [2, 5, 9])
-def test_too_few_examples_get_a_clear_sentence(n):
+def test_too_few_examples_get_a_clear_error(n):
     with pytest.raises(
         ValueError, match=f"no cut of these {n} examples into two or more clusters leaves 5 in each"
     ):
@@ -436,7 +436,7 @@ def test_too_few_examples_get_a_clear_sentence(n):
 @pytest.mark.parametrize("search", ["exact", "published"])
 @pytest.mark.parametrize("approximate", ["auto", 3])
 def test_six_rows_in_clusters_of_one_and_two(search, approximate):
-    """Three pairs: cut where they are, whatever searches."""
+    """Every search finds the three pairs."""
     x = np.array([[0.0], [0.1], [5.0], [5.1], [9.0], [9.1]])
     p = with_correct(np.array([0, 0, 1, 1, 1, 1], dtype=bool), x)
     u = UDIS(1, 2, search=search, approximate=approximate).fit(p)
@@ -476,12 +476,12 @@ def test_sizes_may_be_shares():
         ({"metric": "f1"}, "metric='f1' needs labels and predictions"),
     ],
 )
-def test_settings_that_do_not_fit_get_a_clear_sentence(settings, words):
+def test_invalid_settings_get_a_clear_error(settings, words):
     with pytest.raises(ValueError, match=words):
         UDIS(**settings).fit(with_correct(np.arange(60) % 2 == 0))
 
 
-def test_records_that_do_not_suffice_get_a_clear_sentence(audited):
+def test_insufficient_records_get_a_clear_error(audited):
     p = audited[1]
     with pytest.raises(ValueError, match="which examples are right; give correct, or labels and predictions"):
         UDIS().fit(Predictions.from_arrays(p.embeddings))

@@ -27,7 +27,7 @@ THREE = np.array([[0.0, 0.0], [1.0, 0.0], [2.5, 0.0]])
 
 @pytest.mark.parametrize("search", ["exact", "published"])
 @pytest.mark.parametrize("approximate", [None, 20])
-def test_three_rows_that_count_ten_times_are_three_clusters(approximate: int | None, search: str) -> None:
+def test_three_rows_of_count_ten_are_three_clusters(approximate: int | None, search: str) -> None:
     settings = {"approximate": approximate, "search": search}
     copies = UDIS(**settings).fit(predictions(np.repeat(THREE, 10, axis=0)))
     counted = UDIS(search=search).fit(predictions(THREE, [10, 10, 10]))
@@ -38,7 +38,7 @@ def test_three_rows_that_count_ten_times_are_three_clusters(approximate: int | N
 
 @pytest.mark.parametrize("approximate", [None, 200])
 @pytest.mark.parametrize("places", [2, 10, 49])
-def test_every_place_is_a_cluster_on_both_routes(places: int, approximate: int | None) -> None:
+def test_every_distinct_point_is_a_cluster_on_both_routes(places: int, approximate: int | None) -> None:
     x = np.repeat(np.random.default_rng(places).normal(size=(places, 3)), 20, axis=0)
     u = UDIS(approximate=approximate).fit(predictions(x))
     assert u.cut_ == places
@@ -72,7 +72,7 @@ def test_equal_embeddings_are_refused_on_both_routes(value: float, approximate: 
 @pytest.mark.parametrize("approximate", ["auto", 2, 3])
 @pytest.mark.parametrize("largest", [1, 2, 3])
 @pytest.mark.parametrize("smallest", [1, 2])
-def test_a_handful_of_rows_gives_a_cut_or_a_sentence(
+def test_a_handful_of_rows_gives_a_cut_or_a_clear_error(
     smallest: int, largest: int, approximate: object, search: str
 ) -> None:
     for n in range(2, 8):
@@ -100,8 +100,8 @@ def test_six_rows_of_sizes_one_and_two() -> None:
     assert u.labels_.tolist() == [u.labels_[0]] * 2 + [u.labels_[2]] * 2 + [u.labels_[4]] * 2
 
 
-def test_shares_that_are_whole_numbers_but_for_rounding_are_these() -> None:
-    """0.07 · 100 is 7.000000000000001 in floating point; a cluster of 7 is no smaller than that share."""
+def test_shares_of_whole_sizes_are_not_rounded_up() -> None:
+    """0.07 · 100 is 7.000000000000001 in floating point; a cluster of 7 still reaches that share."""
     x = np.repeat(np.array([[0.0], [10.0]]), [7, 93], axis=0)
     u = UDIS(min_cluster_size=0.07).fit(predictions(x))
     assert sorted(np.bincount(u.labels_)) == [7, 93]
@@ -110,8 +110,8 @@ def test_shares_that_are_whole_numbers_but_for_rounding_are_these() -> None:
 @pytest.mark.parametrize("count", [1e300, 1e39, 1.1e12])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("approximate", [None, 3])
-def test_counts_without_bounds_are_refused(count: float, dtype: str, approximate: int | None) -> None:
-    """They made Ward distances infinite, and the compiled merging then wrote outside its arrays."""
+def test_extreme_counts_are_refused(count: float, dtype: str, approximate: int | None) -> None:
+    """They once made Ward distances infinite, and the compiled merging then wrote outside its arrays."""
     p = Predictions(
         ids=np.arange(6).astype(str),
         embeddings=np.random.default_rng(0).normal(size=(6, 2)),
@@ -133,7 +133,7 @@ def test_the_largest_counts_are_clustered() -> None:
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e37])
-def test_compiled_merging_never_sees_what_is_not_finite(value: float, dtype: str) -> None:
+def test_compiled_merging_never_sees_values_that_are_not_finite(value: float, dtype: str) -> None:
     squares = np.ones((5, 5), dtype=dtype)
     squares[1, 3] = value if dtype == "float32" or not np.isfinite(value) else 1e307
     with pytest.raises(
@@ -143,7 +143,7 @@ def test_compiled_merging_never_sees_what_is_not_finite(value: float, dtype: str
 
 
 def test_a_sample_that_holds_every_row_weighs_them_by_their_counts() -> None:
-    """Not a plain mean over distinct rows: one that counts a thousandfold is most of the score."""
+    """Not a plain mean over distinct rows: a row of count 1000 is most of the score."""
     random = np.random.default_rng(2)
     x, counts = random.normal(size=(60, 2)), np.where(np.arange(60) == 7, 1000.0, 1.0)
     micro = MicroClusters.of(x, np.arange(60), counts, 20, 0, quiet)

@@ -1,4 +1,4 @@
-"""Exact UDIS without a matrix, against SciPy, scikit-learn, brute force and the route that has one."""
+"""Exact UDIS without a distance matrix, against SciPy, scikit-learn, brute force and the route with one."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def groups(n: int, d: int, seed: int = 0, noise: float = 1.0) -> np.ndarray:
     ],
 )
 @pytest.mark.usefixtures("blocks")
-def test_merges_are_scikit_learns(n: int, d: int, offset: float, noise: float, dtype: str) -> None:
+def test_merges_equal_scikit_learns(n: int, d: int, offset: float, noise: float, dtype: str) -> None:
     x = (offset + groups(n, d, n, noise)).astype(dtype)
     merges = rows(x).linkage(quiet)
     x = x.astype(np.float64)
@@ -76,7 +76,7 @@ def test_merges_are_scikit_learns(n: int, d: int, offset: float, noise: float, d
 
 
 @pytest.mark.parametrize(("n", "d"), [(3000, 64), (2000, 3)])
-def test_merges_are_those_of_the_matrix(n: int, d: int) -> None:
+def test_merges_equal_those_of_the_matrix_route(n: int, d: int) -> None:
     x, counts = groups(n, d, seed=1), np.random.default_rng(2).integers(1, 40, n).astype(float)
     for sizes in (np.ones(n), counts):
         with_matrix = MatrixLeaves.of(x, np.arange(n), sizes, "float64", quiet).linkage(quiet)
@@ -118,7 +118,7 @@ TIED = {
 @pytest.mark.usefixtures("blocks")
 @pytest.mark.parametrize("x", TIED.values(), ids=TIED)
 @pytest.mark.parametrize("weighted", [False, True])
-def test_merges_are_of_a_nearest_pair_whatever_the_ties(x: np.ndarray, weighted: bool) -> None:
+def test_merges_join_a_nearest_pair_despite_ties(x: np.ndarray, weighted: bool) -> None:
     sizes = 1.0 + np.arange(len(x)) % 3 if weighted else np.ones(len(x))
     merges = rows(x, sizes).linkage(quiet)
     if not weighted:
@@ -185,7 +185,7 @@ def test_bounds_hold_and_none_that_is_left_out_is_nearer(dtype: torch.dtype, spr
         assert np.delete(exact, [i, *slots]).min() >= least.max()
 
 
-def test_a_callers_rounding_is_not_ours() -> None:
+def test_a_callers_matmul_precision_has_no_effect() -> None:
     torch.set_float32_matmul_precision("medium")
     try:
         test_bounds_hold_and_none_that_is_left_out_is_nearer(torch.float32, 1)
@@ -196,7 +196,7 @@ def test_a_callers_rounding_is_not_ours() -> None:
 
 @pytest.mark.usefixtures("blocks")
 @pytest.mark.parametrize(("dtype", "digits"), [("float64", 1e-12), ("float32", 1e-6)])
-def test_every_score_is_scikit_learns(dtype: str, digits: float) -> None:
+def test_every_score_equals_scikit_learns(dtype: str, digits: float) -> None:
     x = np.concatenate([groups(250, 6, seed=4), np.full((4, 6), 2.5)])
     leaves = rows(x, dtype=dtype)
     merges = leaves.linkage(quiet)
@@ -210,7 +210,7 @@ def test_every_score_is_scikit_learns(dtype: str, digits: float) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_scores_are_those_of_the_matrix(dtype: str) -> None:
+def test_scores_equal_those_of_the_matrix_route(dtype: str) -> None:
     x, counts = groups(600, 5, seed=6), np.random.default_rng(2).integers(1, 9, 600).astype(float)
     found = []
     for leaves in (rows(x, counts, dtype), MatrixLeaves.of(x, np.arange(600), counts, "float64", quiet)):
@@ -220,13 +220,13 @@ def test_scores_are_those_of_the_matrix(dtype: str) -> None:
     assert_allclose(*found, atol=1e-12 if dtype == "float64" else 1e-6)
 
 
-def test_means_need_no_more_than_the_embeddings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_means_need_no_more_memory_than_the_embeddings(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (candidates, distance_sums):
         monkeypatch.setattr(module, "_TILE", 64)
     monkeypatch.setitem(candidates._QUERIES, "cpu", 64)
     x = groups(3000, 512).astype(np.float32)
     leaves = rows(x)
-    leaves.linkage(quiet)  # compiled
+    leaves.linkage(quiet)  # compiles
     tracemalloc.start()
     leaves.linkage(quiet)
     _, peak = tracemalloc.get_traced_memory()
@@ -235,7 +235,7 @@ def test_means_need_no_more_than_the_embeddings(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_no_block_grows_with_n() -> None:
-    """Torch's memory is seen from outside only: 8000 rows, whose matrix would be 512 MB."""
+    """Torch's memory is visible only from outside; the matrix of the 8000 rows would take 512 MB."""
     script = (
         "import resource, sys; sys.path[:0] = ['tests/methods', 'tests/support']; import numpy as np\n"
         "import test_udis_reciprocal as t\n"
@@ -266,7 +266,7 @@ def fit(n: int) -> None:
         (lambda x, counts: (x, counts * 1e29), "the counts add up to 3e\\+31, more than 1e\\+30"),
     ],
 )
-def test_what_cannot_be_computed_is_said_before_the_tree(change, said):
+def test_impossible_data_are_refused_before_the_tree_is_built(change, said):
     x, counts = change(np.random.default_rng(0).normal(size=(300, 4)), np.ones(300))
     leaves = MatrixFreeLeaves(x, np.arange(300), counts, "float32", torch.device("cpu"))
     steps: list[tuple] = []

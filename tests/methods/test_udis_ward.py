@@ -51,7 +51,7 @@ def groups(n: int, d: int, seed: int, offset: float = 0.0) -> np.ndarray:
 @pytest.mark.parametrize(
     ("n", "d", "offset"), [(2, 3, 0), (3, 1, 0), (50, 2, 0), (700, 40, 0), (600, 8, 1e4)]
 )
-def test_merges_are_scikit_learns(n: int, d: int, offset: float) -> None:
+def test_merges_equal_scikit_learns(n: int, d: int, offset: float) -> None:
     x = groups(n, d, seed=n, offset=offset)
     merges = linkage(examples(x))
     assert_array_equal(merges[:, :2], AgglomerativeClustering().fit(x).children_)
@@ -67,7 +67,7 @@ def test_ward_leaves_the_lower_triangle_as_it_was() -> None:
     assert_array_equal(np.tril(leaves.squares), before)
 
 
-def test_near_pairs_far_from_the_origin_keep_their_digits() -> None:
+def test_distances_of_near_pairs_keep_their_digits() -> None:
     random = np.random.default_rng(0)
     x = random.normal(size=(60, 30))
     x[30:] = x[:30] + 1e-7 * random.normal(size=(30, 30))
@@ -112,7 +112,7 @@ def test_ties_and_chains_give_a_tree(x: np.ndarray, dtype: str) -> None:
         assert_array_equal(np.sort(leaders(merges, cut.labels.astype(np.int32))[0]), cut.roots)
 
 
-def test_cuts_are_scikit_learns() -> None:
+def test_cuts_equal_scikit_learns() -> None:
     x = groups(300, 6, seed=4)
     merges = linkage(examples(x))
     for k in (1, 2, 7, 40, 300):
@@ -138,7 +138,7 @@ def test_published_runs(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
-def test_every_score_is_a_live_silhouette(path: Path) -> None:
+def test_every_score_equals_scikit_learns(path: Path) -> None:
     x = np.load(path)["features"].astype(np.float64)
     leaves = examples(x)
     merges = linkage(leaves)
@@ -154,7 +154,7 @@ def test_scores_of_the_whole_range_with_clusters_of_one_and_duplicates() -> None
     found = scores(leaves, merges, 2, len(x) - 1)
     exact = np.sqrt(((x[:, None] - x) ** 2).sum(axis=2))
     for k, score in found.items():
-        # scikit-learn's own distances are not zero between duplicates: it is given the exact ones
+        # scikit-learn's own distances are not zero between duplicates, so it gets the exact ones
         assert score == pytest.approx(
             silhouette_score(exact, cut_at(merges, k).labels, metric="precomputed"), abs=1e-12
         )
@@ -174,7 +174,7 @@ def test_bounds_that_cross_are_swapped() -> None:
     assert low < high
 
 
-def test_bounds_by_their_definition() -> None:
+def test_bounds_follow_their_definition() -> None:
     for seed in range(20):
         x = groups(130, 3, seed)
         leaves = examples(x)
@@ -189,7 +189,7 @@ def test_bounds_by_their_definition() -> None:
             assert cut_range(merges, leaves.sizes, 4, 40) == (min(fewest, most), max(fewest, most))
 
 
-def test_climb_stops_at_a_peak_that_is_not_the_best() -> None:
+def test_hill_climb_stops_at_a_local_maximum() -> None:
     low_peak = {2: 0.1, 3: 0.2, 4: 0.9, 5: 0.3, 6: 0.2, 7: 0.3, 8: 0.4, 9: 0.1, 10: 0.0}
     assert best_cut(low_peak) == 4
     assert hill_climb(low_peak) == 8
@@ -211,7 +211,7 @@ def test_sampled_silhouettes_lie_within_their_error() -> None:
         assert error == pytest.approx(each.std() / np.sqrt(512), rel=0.25)
 
 
-def test_micro_clusters_are_the_groups_where_groups_are_plain() -> None:
+def test_micro_clusters_recover_separated_groups() -> None:
     random = np.random.default_rng(8)
     truth = random.choice(9, 3000)
     x = (10 * random.normal(size=(9, 6)))[truth] + 0.1 * random.normal(size=(3000, 6))

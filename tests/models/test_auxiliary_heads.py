@@ -1,4 +1,4 @@
-"""Networks with auxiliary heads (GoogLeNet, Inception-v3): trained on them as published, read out without."""
+"""Networks with auxiliary heads (GoogLeNet, Inception-v3): trained with them as published, read without them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def test_the_objective_is_the_published_sum(name: str, side: int, weight: float)
     expected = cross_entropy(logits, batch["target"])
     for outputs in further:
         expected = expected + weight * cross_entropy(outputs, batch["target"])
-    for module in model.modules():  # the pass above moved the running means; dropout draws the same again
+    for (
+        module
+    ) in model.modules():  # the pass above moved the running means; dropout is drawn again with the same seed
         if isinstance(module, torch.nn.BatchNorm2d):
             module.reset_running_stats()
     learner = Learner(model, THREE, TrainingSettings())
@@ -57,7 +59,7 @@ def test_the_objective_is_the_published_sum(name: str, side: int, weight: float)
 
 
 @pytest.mark.parametrize(("name", "side", "weight"), KINDS)
-def test_it_is_read_out_without_them(name: str, side: int, weight: float) -> None:
+def test_outputs_do_not_use_the_auxiliary_heads(name: str, side: int, weight: float) -> None:
     model = build(name).eval()
     x = torch.rand(2, 3, side, side)
     with torch.inference_mode():
@@ -67,7 +69,7 @@ def test_it_is_read_out_without_them(name: str, side: int, weight: float) -> Non
     assert model.auxiliary() == []
 
 
-def test_without_them_nothing_is_added() -> None:
+def test_without_auxiliary_heads_nothing_is_added_to_the_loss() -> None:
     torch.manual_seed(0)
     model = SmallCNN(THREE)
     batch = {"input": torch.rand(4, 3, 32, 32), "target": torch.tensor([0, 1, 2, 0])}
@@ -77,7 +79,7 @@ def test_without_them_nothing_is_added() -> None:
     torch.testing.assert_close(found, cross_entropy(model(batch["input"]), batch["target"]))
 
 
-def test_one_logit_has_auxiliary_heads_of_one(tmp_path, monkeypatch) -> None:
+def test_auxiliary_heads_of_a_one_logit_network_have_one_logit(tmp_path, monkeypatch) -> None:
     (tmp_path / "lone_auxiliary.py").write_text(
         "import torch\n\n\n"
         "class Net(torch.nn.Module):\n"
@@ -93,6 +95,6 @@ def test_one_logit_has_auxiliary_heads_of_one(tmp_path, monkeypatch) -> None:
     model = UserModel(Classification(("no", "yes")), path="lone_auxiliary:Net", head="fc").train()
     x = torch.rand(5, 3, 2, 2)
     assert model(x).shape == (5, 2)
-    ((share, outputs),) = model.auxiliary()  # what it returns besides, of another shape, is none
+    ((share, outputs),) = model.auxiliary()  # its third output has another shape, so it is not one
     assert share == 0.4
     torch.testing.assert_close(outputs, torch.cat([torch.zeros(5, 1), model.net.aux(x.flatten(1))], dim=1))

@@ -1,4 +1,4 @@
-"""Weights from files: every wrapping is understood, nothing is run, what does not fit is named."""
+"""Weights from files: every wrapper is understood, no code is run, weights that do not fit are named."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def same(model: nn.Module, weights: dict[str, Tensor]) -> bool:
 
 
 class Lit(lightning.LightningModule):
-    """A Lightning module as people write them with Hydra: its configuration and a partial among the hyperparameters,
+    """A typical Lightning module for Hydra: its configuration and a partial among the hyperparameters,
     the network under its own name, a weighted loss beside it."""
 
     def __init__(
@@ -92,7 +92,7 @@ WRAPPINGS: dict[str, Callable[[dict[str, Tensor]], Any]] = {
 
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
-def test_wrappings(wrapping: str, tmp_path: Path) -> None:
+def test_weights_are_read_from_every_wrapper(wrapping: str, tmp_path: Path) -> None:
     weights = small(1).state_dict()
     torch.save(WRAPPINGS[wrapping](weights), tmp_path / "weights.pt")
     model = small(2)
@@ -101,7 +101,7 @@ def test_wrappings(wrapping: str, tmp_path: Path) -> None:
     assert same(model, weights)
 
 
-def test_the_real_data_parallel_and_compile(tmp_path: Path) -> None:
+def test_weights_of_real_data_parallel_and_compiled_networks_are_read(tmp_path: Path) -> None:
     source = small(1)
     torch.save(nn.DataParallel(torch.compile(source)).state_dict(), tmp_path / "weights.pt")
     model = small(2)
@@ -110,7 +110,7 @@ def test_the_real_data_parallel_and_compile(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # Lightning 2.6 on torch 2.15
-def test_a_real_lightning_checkpoint(tmp_path: Path) -> None:
+def test_a_real_lightning_checkpoint_is_read(tmp_path: Path) -> None:
     lit = Lit(hydra_config(), partial(torch.optim.AdamW, lr=1e-3), tmp_path)
     data = torch.utils.data.TensorDataset(torch.rand(8, 3, 8, 8), torch.tensor([0, 1] * 4))
     trainer = lightning.Trainer(
@@ -124,7 +124,7 @@ def test_a_real_lightning_checkpoint(tmp_path: Path) -> None:
     assert same(model, lit.backbone.state_dict())
 
 
-def test_safetensors_and_the_format_before_zip(tmp_path: Path) -> None:
+def test_safetensors_and_the_format_before_zip_are_read(tmp_path: Path) -> None:
     weights = small(1).state_dict()
     save_file(weights, tmp_path / "weights.safetensors")
     torch.save(weights, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
@@ -135,7 +135,7 @@ def test_safetensors_and_the_format_before_zip(tmp_path: Path) -> None:
 
 
 def hydra_config() -> DictConfig:
-    """A configuration as a job holds it, with what an interpolation has left in its cache."""
+    """A configuration as in a running job, with the result of an interpolation in its cache."""
     config = OmegaConf.create({"lr": 0.1, "again": "${lr}", "sizes": [1, 2], "inner": {"name": "a"}})
     assert config.again == 0.1
     return config
@@ -186,7 +186,7 @@ def test_weights_beside_any_object_are_read(beside: str, zipped: bool, tmp_path:
     assert set(get_safe_globals()) == known, "what torch lets in elsewhere stays as it was"
 
 
-def test_what_is_left_of_objects_holds_nothing(tmp_path: Path) -> None:
+def test_placeholders_for_objects_are_empty(tmp_path: Path) -> None:
     torch.save({"beside": [make() for make in BESIDE.values()], "weight": torch.ones(2)}, tmp_path / "a.pt")
     content, names = read_torch(tmp_path / "a.pt")
     assert {"omegaconf.dictconfig.DictConfig", "argparse.Namespace", "functools.partial"} <= set(names)
@@ -196,7 +196,7 @@ def test_what_is_left_of_objects_holds_nothing(tmp_path: Path) -> None:
     assert not any(vars(placeholder) for placeholder in placeholders)
 
 
-def test_a_network_beside_weights_is_passed_over_but_not_in_the_old_format(tmp_path: Path) -> None:
+def test_a_network_beside_weights_is_skipped_except_in_the_old_format(tmp_path: Path) -> None:
     weights = small(1).state_dict()
     content = {"ema": nn.Sequential(nn.Linear(2, 2), nn.ReLU()), "state_dict": weights}
     torch.save(content, tmp_path / "new.pt")
@@ -207,7 +207,7 @@ def test_a_network_beside_weights_is_passed_over_but_not_in_the_old_format(tmp_p
     with pytest.raises(
         ValueError, match=r"old\.pt is not a file of weights that torch can read: Only persist"
     ):
-        load_weights(model, tmp_path / "old.pt")  # it holds the network's source, which torch would look at
+        load_weights(model, tmp_path / "old.pt")  # it has the network's source, which torch would look at
 
 
 def test_a_whole_network_is_not_read_but_named(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_a_whole_network_is_not_read_but_named(tmp_path: Path) -> None:
         load_weights(small(2), tmp_path / "network.pt")
 
 
-def test_a_file_of_endless_kinds_of_objects_is_refused(tmp_path: Path) -> None:
+def test_a_file_with_too_many_types_of_objects_is_refused(tmp_path: Path) -> None:
     rows = b"](" + b"".join(b"cmod\nC%d\n" % i for i in range(500)) + b"e."
     with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
         archive.writestr("a/data.pkl", b"\x80\x02" + rows)
@@ -254,7 +254,7 @@ def test_a_crafted_file_runs_nothing(zipped: bool, tmp_path: Path) -> None:
 
 
 class Call:
-    """Unpickling this calls a function, or makes an object, and gives it a state."""
+    """Unpickling this calls a function or creates an object, and sets its state."""
 
     def __init__(self, function: Any, *arguments: Any, state: Any = None) -> None:
         self.parts = (function, arguments, state)[: 2 if state is None else 3]
@@ -289,9 +289,9 @@ REFUSED = {"os.system", "eval", "exec", "rebuilt as a tensor", "parameter"}
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before zip"])
 @pytest.mark.parametrize("attack", ATTACKS)
-@pytest.mark.filterwarnings("ignore")  # of processes that a crafted file leaves behind
+@pytest.mark.filterwarnings("ignore")  # from processes that a crafted file leaves behind
 def test_no_crafted_object_is_run(attack: str, zipped: bool, tmp_path: Path) -> None:
-    """It is refused, or what is left of it is nothing and the weights beside it are read."""
+    """Either the file is refused, or an empty placeholder replaces the object and the weights beside it are read."""
     trace, weights = tmp_path / "trace", small(1).state_dict()
     content = {"extra": ATTACKS[attack](f"echo > {trace}"), "state_dict": weights}
     path = tmp_path / "crafted.pt"
@@ -299,7 +299,7 @@ def test_no_crafted_object_is_run(attack: str, zipped: bool, tmp_path: Path) -> 
     with suppress(Exception):
         torch.load(path, weights_only=False)
     patience = time.monotonic() + 20
-    while not trace.exists() and time.monotonic() < patience:  # a process of its own
+    while not trace.exists() and time.monotonic() < patience:  # written by another process
         time.sleep(0.01)
     assert trace.exists(), "the file must be dangerous for the test to mean anything"
     trace.unlink()
@@ -323,7 +323,7 @@ def test_a_crafted_file_imports_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     with zipfile.ZipFile(tmp_path / "plain.pt") as plain, zipfile.ZipFile(tmp_path / "a.pt", "w") as crafted:
         for entry in plain.namelist():
             held = plain.read(entry)
-            if entry.endswith("data.pkl"):  # a dict: one item more before its end
+            if entry.endswith("data.pkl"):  # a dict: add one item before its end
                 assert held.endswith(b"s.")
                 held = held[:-2] + b"sU\x01acimported_by_a_file\nA\n)\x81s."
             crafted.writestr(entry, held)
@@ -345,7 +345,7 @@ def test_a_plain_crafted_pickle_runs_nothing(protocol: int, tmp_path: Path) -> N
     assert not trace.exists()
 
 
-def test_what_does_not_fit_is_named_and_changes_nothing(tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_are_named_and_nothing_is_changed(tmp_path: Path) -> None:
     model = small(2)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     weights = small(1, classes=5).state_dict()
@@ -379,7 +379,7 @@ def test_two_networks_in_one_file_are_not_guessed_at(tmp_path: Path) -> None:
         load_weights(small(2), tmp_path / "both.pt")
 
 
-def test_no_weights(tmp_path: Path) -> None:
+def test_files_without_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no weights at .*absent\.pt"):
         load_weights(small(2), tmp_path / "absent.pt")
     torch.save({"epoch": 3}, tmp_path / "epoch.pt")
@@ -391,7 +391,7 @@ def test_no_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_damaged_files(suffix: str, tmp_path: Path) -> None:
+def test_damaged_files_are_named(suffix: str, tmp_path: Path) -> None:
     whole, cut, text, empty = (tmp_path / f"{name}{suffix}" for name in ("whole", "cut", "text", "empty"))
     weights = small(1).state_dict()
     save_file(weights, whole) if suffix == ".safetensors" else torch.save(weights, whole)
@@ -404,7 +404,7 @@ def test_damaged_files(suffix: str, tmp_path: Path) -> None:
 
 
 def test_an_archive_that_claims_several_disks_is_damaged(tmp_path: Path) -> None:
-    """zipfile raises where it is asked whether that is an archive at all."""
+    """zipfile raises when asked whether the file is an archive at all."""
     path = tmp_path / "weights.pt"
     locator, end = b"PK\x06\x07" + struct.pack("<LQL", 0, 0, 2), b"PK\x05\x06" + bytes(18)
     path.write_bytes(bytes(64) + locator + end)
@@ -412,8 +412,8 @@ def test_an_archive_that_claims_several_disks_is_damaged(tmp_path: Path) -> None
         read_torch(path)
 
 
-def test_files_from_before_batch_counters(tmp_path: Path) -> None:
-    """torchvision's older files carry no num_batches_tracked."""
+def test_older_files_without_batch_counters_are_read(tmp_path: Path) -> None:
+    """torchvision's older files have no num_batches_tracked."""
     source = torchvision.models.mobilenet_v3_small(num_classes=2)
     weights = {name: value for name, value in source.state_dict().items() if "num_batches" not in name}
     torch.save(weights, tmp_path / "weights.pt")
@@ -422,8 +422,8 @@ def test_files_from_before_batch_counters(tmp_path: Path) -> None:
     assert same(model, source.state_dict())
 
 
-def test_the_published_coco_network(tmp_path: Path) -> None:
-    """UDIS' script saves a DenseNet in DataParallel whose last BatchNorm it calls norm_final."""
+def test_the_published_coco_network_is_read(tmp_path: Path) -> None:
+    """UDIS' script saves a DenseNet in DataParallel and calls its last BatchNorm norm_final."""
     source = torchvision.models.densenet201(num_classes=80)
     source.features.norm5.weight.data.uniform_()
     weights = {name.replace("norm5", "norm_final"): value for name, value in source.state_dict().items()}
@@ -445,8 +445,8 @@ def test_digest_follows_the_content(tmp_path: Path) -> None:
     assert digest(tmp_path / "b") != digest(tmp_path / "a")
 
 
-def test_names_of_weights_are_anything(tmp_path: Path) -> None:
-    """What is no text is no weight's name, and a line break in a name is shown as an escape."""
+def test_keys_may_be_anything_and_line_breaks_are_escaped(tmp_path: Path) -> None:
+    """A key that is not text does not name a weight, and a line break in a name is shown as an escape."""
     model, path = small(2), tmp_path / "weights.pt"
     torch.save(model.state_dict() | {(1, 2): torch.zeros(1)}, path)
     load_weights(small(2), path)

@@ -1,4 +1,4 @@
-"""Embeddings from an earlier layer, or from another network: what they hold, and that the outputs stay the model's."""
+"""Embeddings from an earlier layer or another network: their values, and that the outputs stay the model's."""
 
 import functools
 
@@ -34,7 +34,7 @@ TASK = Classification(("a", "b"))
 
 
 class Tokens(Model):
-    """Gives the tokens of a text, or the patches of an image behind a class token, before it averages them."""
+    """A minimal model whose layer `tokens` gives the tokens of a text or of an image."""
 
     embedding_size = 3
 
@@ -99,7 +99,9 @@ def test_an_encoder_gives_the_embedding_and_the_model_the_outputs():
         (TextClassifier, {"name": "nowhere"}),
     ],
 )
-def test_what_is_missing_is_called_as_the_command_line_calls_it(make, settings, tmp_path, monkeypatch):
+def test_errors_about_missing_files_name_the_setting_of_the_model_or_encoder(
+    make, settings, tmp_path, monkeypatch
+):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     net = Component("net", settings, functools.partial(make, **settings))
     target = AuditTarget(Component("digits", {}, Digits), net, TrainingSettings(), CPU, encoder=net)
@@ -131,7 +133,7 @@ def test_a_layer_that_cannot_be_read_is_named():
 
 
 def test_a_layer_of_zeros_beside_an_output_of_zeros_is_not_the_output():
-    """As of a narrow layer whose units are dead, and a head whose first logit is always 0."""
+    """As with a narrow layer whose units are dead and a head whose first logit is always 0."""
     outputs = torch.tensor([[0.0, 1.0], [0.0, 2.0]])
     assert not _gives_outputs(torch.zeros(2, 1), outputs)
     assert not _gives_outputs(torch.zeros(2, 0), outputs)
@@ -139,7 +141,7 @@ def test_a_layer_of_zeros_beside_an_output_of_zeros_is_not_the_output():
     assert _gives_outputs(outputs[:, 1:], outputs)
 
 
-def test_the_last_maps_need_no_name():
+def test_cam_layer_stands_for_the_last_maps():
     torch.manual_seed(0)
     model, x = SmallCNN(TASK).eval(), torch.rand(2, 3, 16, 16)
     with torch.no_grad():
@@ -157,7 +159,7 @@ def record(shell, *words):
     return said, Predictions.load(shell.folder / folder)
 
 
-def test_an_images_tokens_are_maps_of_their_patches():
+def test_the_tokens_of_an_image_become_maps_of_its_patches():
     model = Tokens().eval()
     x, tokens = torch.rand(2, 3, 8, 8), torch.rand(2, 5, 3)  # a class token, then 2 x 2 patches
     model.tokens.register_forward_hook(lambda *_: tokens)
@@ -168,7 +170,7 @@ def test_an_images_tokens_are_maps_of_their_patches():
 
 @pytest.mark.slow
 @pytest.mark.optional  # the fast tests of this file cover the layer and the encoder
-def test_a_run_in_an_earlier_layer_or_an_encoder_trains_no_model_again(digits):
+def test_searching_an_earlier_layer_or_an_encoder_does_not_train_the_model_again(digits):
     said, own = record(digits)
     assert "train: cached · infer: cached" in said
     said, earlier = record(digits, "model.embed_layer=features")
@@ -194,7 +196,7 @@ def test_a_run_in_an_earlier_layer_or_an_encoder_trains_no_model_again(digits):
 
 
 @pytest.mark.slow
-def test_what_is_no_encoder_is_refused_before_anything_runs(digits):
+def test_unsuitable_encoders_are_refused_before_anything_runs(digits):
     common = ("logger=none", "training.epochs=1")
     assert "encoder=resnet18 has random weights" in digits("discover", *common, "encoder=resnet18", fails=2)
     said = digits("discover", *common, "encoder=small_cnn", fails=2)
@@ -233,7 +235,7 @@ def test_texts_are_searched_in_an_encoder_that_reads_the_same_tokens(shell):
 
 @pytest.mark.slow
 @pytest.mark.optional  # each half of it runs in CI: an earlier layer, and slices carried over
-def test_what_was_found_in_an_earlier_layer_is_carried_over_in_it(digits):
+def test_slices_found_in_an_earlier_layer_are_carried_over_in_that_layer(digits):
     common = ("logger=none", "training.epochs=1", "cam=none")
     there = ("model.embed_layer=features",)
     digits("discover", *common, *there, "hydra.run.dir=found")

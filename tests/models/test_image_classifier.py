@@ -1,4 +1,4 @@
-"""Hugging Face's image classifiers: an exact split, outputs by name, images normalised as the network wants them."""
+"""Hugging Face's image classifiers: an exact split, outputs matched by name, images normalised as in training."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ SWIN = {
     "patch_size": 2,
 }
 STAGES = {"hidden_sizes": [8, 16], "depths": [1, 1]}
-FAMILIES: dict[str, tuple[dict[str, Any], str, int]] = {  # settings, the layer for Grad-CAM, its patches
+FAMILIES: dict[
+    str, tuple[dict[str, Any], str, int]
+] = {  # settings, the layer for Grad-CAM, its number of patches
     "vit": (VIT, "vit.layers.1.layernorm_before", 16),
     "beit": (VIT, "beit.layers.1.layernorm_before", 16),
     "dinov2": (
@@ -72,7 +74,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def write(
     folder: Path, family: str = "vit", labels: tuple[str, ...] = THREE.classes, **normalised: Any
 ) -> Any:
-    """A network as `save_pretrained` writes it, every parameter of which counts."""
+    """Write a network with `save_pretrained`; all of its parameters are random, so that each affects the outputs."""
     torch.manual_seed(0)
     config = AutoConfig.for_model(family, **FAMILIES[family][0], id2label=dict(enumerate(labels)))
     net = AutoModelForImageClassification.from_config(config)
@@ -90,7 +92,7 @@ def images(family: str = "vit", n: int = 2) -> Tensor:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_it_is_its_head_over_its_embedding(family: str, tmp_path: Path) -> None:
+def test_the_model_is_its_head_applied_to_its_embedding(family: str, tmp_path: Path) -> None:
     net, x = write(tmp_path, family), images(family)
     model = ImageClassifier(THREE, tmp_path).eval()
     with torch.inference_mode():
@@ -103,7 +105,7 @@ def test_it_is_its_head_over_its_embedding(family: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("family", ["vit", "swin", "convnext", "resnet"])
-def test_grad_cam_is_its_definition(family: str, tmp_path: Path) -> None:
+def test_grad_cam_matches_its_definition(family: str, tmp_path: Path) -> None:
     net, x = write(tmp_path, family), images(family)
     kept: list[Tensor] = []
 
@@ -134,8 +136,8 @@ def test_outputs_are_in_the_order_of_the_classes(tmp_path: Path) -> None:
     assert model.head_is_trained
 
 
-def test_names_that_go_on_are_told_by_their_first_word(tmp_path: Path) -> None:
-    """As in models of ImageNet, where two classes are named "crane"."""
+def test_labels_with_synonyms_are_matched_by_the_first(tmp_path: Path) -> None:
+    """As in ImageNet models, where two classes are named "crane"."""
     task = Classification(("tench", "crane bird", "chain saw", "crane"))
     net = write(tmp_path, labels=("tench, Tinca tinca", "crane", "chain saw, chainsaw", "crane, machine"))
     model = ImageClassifier(task, tmp_path).eval()
@@ -154,8 +156,8 @@ def test_other_labels_get_a_new_head(labels: tuple[str, ...], tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_a_new_head_is_spoken_of_where_it_is_trained_or_missed(shell) -> None:
-    """Not of an encoder, which needs none, nor where the trained one is read."""
+def test_a_new_head_is_reported_when_it_is_trained_or_refused(shell) -> None:
+    """Not for an encoder, which needs none, nor when the trained one is read."""
     for name in ("net", "encoder"):
         write(shell.folder / name)
     words = ("logger=none", "dataset=digits", "model=image_classifier", "model.name=net", "training.epochs=1")
@@ -175,7 +177,7 @@ MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 def test_the_network_sees_images_normalised_as_it_was_trained(
     dataset: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Whatever the dataset normalises by, the network sees (x - 0.5) / 0.5."""
+    """However the dataset normalises images, the network sees (x - 0.5) / 0.5."""
     net = write(tmp_path, image_mean=[0.5, 0.5, 0.5], image_std=[0.5, 0.5, 0.5], do_normalize=True)
     x = images()
     mean, std = (
@@ -188,7 +190,9 @@ def test_the_network_sees_images_normalised_as_it_was_trained(
 
 
 @pytest.mark.parametrize("normalised", [{}, {"image_mean": MEAN, "image_std": STD, "do_normalize": False}])
-def test_images_stay_as_they_are_where_it_says_nothing_of_them(normalised: Any, tmp_path: Path) -> None:
+def test_images_stay_unchanged_if_the_network_does_not_normalise_them(
+    normalised: Any, tmp_path: Path
+) -> None:
     net, x = write(tmp_path, **normalised), images()
     model = ImageClassifier(THREE, tmp_path, mean=MEAN, std=STD).eval()
     with torch.inference_mode():
@@ -211,14 +215,14 @@ def test_a_damaged_preprocessor_config_is_named(content: str, reason: str, tmp_p
         ImageClassifier(THREE, tmp_path)
 
 
-def test_another_size_is_refused_with_the_one_that_would_do(tmp_path: Path) -> None:
+def test_another_image_size_is_refused_with_the_one_required(tmp_path: Path) -> None:
     write(tmp_path)
     model = ImageClassifier(THREE, tmp_path)
     with pytest.raises(ValueError, match=r"exactly 32×32 pixels, not 64×48; .*dataset\.size=32"):
         model(torch.rand(1, 3, 64, 48))
 
 
-def test_a_model_that_is_not_there_and_a_layer_that_is_not(tmp_path: Path) -> None:
+def test_a_missing_model_and_a_missing_layer_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"model.download=true"):
         ImageClassifier(THREE, "someone/no-such-model")
     write(tmp_path)
@@ -241,8 +245,8 @@ def test_a_checkpoint_loads_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_one_line_audits_a_folder(shell, tmp_path: Path) -> None:
-    """As it comes (checkpoint=pretrained), by the names of its labels, Grad-CAM and all."""
+def test_one_command_audits_a_folder(shell, tmp_path: Path) -> None:
+    """The pretrained model unchanged (checkpoint=pretrained), outputs matched by label name, with Grad-CAM."""
     task_labels = ("≥5", "<5")
     write(tmp_path / "net", labels=task_labels, image_mean=[0.5] * 3, image_std=[0.5] * 3)
     words = ["model=image_classifier", f"model.name={tmp_path}/net", "checkpoint=pretrained", "logger=none"]

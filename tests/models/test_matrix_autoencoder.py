@@ -14,7 +14,7 @@ N_USERS, N_MOVIES = 7, 9
 
 
 def batch(seed: int = 0, asked: int = 12) -> dict[str, Tensor]:
-    """Some pairs to ask for and some known ratings, of different pairs; the last user and movie are unknown."""
+    """Some pairs to predict and known ratings of other pairs; the last user and movie have no ratings."""
     torch.manual_seed(seed)
     pairs = torch.randperm((N_USERS - 1) * (N_MOVIES - 1))
     user, movie = pairs // (N_MOVIES - 1), pairs % (N_MOVIES - 1)
@@ -33,7 +33,7 @@ def model() -> MatrixAutoencoder:
     return MatrixAutoencoder(TASK, encoder=(8, 6), factors=4, decoder=(8, 7), dropout=0.5).double().eval()
 
 
-def test_it_is_its_head_over_its_embedding(model: MatrixAutoencoder) -> None:
+def test_the_model_is_its_head_applied_to_its_embedding(model: MatrixAutoencoder) -> None:
     x = batch()
     z = model.embed(x)
     assert z.shape == (12, model.embedding_size) == (12, 7)
@@ -42,8 +42,8 @@ def test_it_is_its_head_over_its_embedding(model: MatrixAutoencoder) -> None:
 
 
 @torch.no_grad()
-def test_layer_is_the_papers_formula() -> None:
-    """On a dense matrix with a mask, as it is written."""
+def test_layer_matches_the_papers_formula() -> None:
+    """On a dense matrix with a mask, as in the paper."""
     torch.manual_seed(0)
     layer = ExchangeableLayer(3, 5).double()
     mask = torch.rand(N_USERS, N_MOVIES) < 0.5
@@ -79,14 +79,14 @@ def test_renumbering_users_and_movies_changes_nothing(model: MatrixAutoencoder) 
 
 
 @torch.no_grad()
-def test_an_answer_does_not_depend_on_what_else_is_asked(model: MatrixAutoencoder) -> None:
+def test_a_prediction_does_not_depend_on_the_other_pairs_of_the_batch(model: MatrixAutoencoder) -> None:
     x = batch()
     alone = torch.cat([model(x | {"user": x["user"][[n]], "movie": x["movie"][[n]]}) for n in range(12)])
     torch.testing.assert_close(alone, model(x))
 
 
 @torch.no_grad()
-def test_what_is_asked_for_is_hidden(model: MatrixAutoencoder) -> None:
+def test_the_ratings_to_predict_are_hidden(model: MatrixAutoencoder) -> None:
     x = batch()
     asked = x | {"user": x["known_user"][:10], "movie": x["known_movie"][:10]}
     seen = model(asked)
@@ -101,8 +101,10 @@ def test_what_is_asked_for_is_hidden(model: MatrixAutoencoder) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("size", [1, 5, 30])
-def test_an_answer_on_a_known_pair_does_not_depend_on_its_batch(model: MatrixAutoencoder, size: int) -> None:
-    """Its part of what is known is hidden, whatever it is asked with; in training, the batch is."""
+def test_the_prediction_for_a_known_pair_does_not_depend_on_its_batch(
+    model: MatrixAutoencoder, size: int
+) -> None:
+    """The known ratings of its part are hidden, whatever else is asked; in training, those of the batch are."""
     x = batch(asked=6)
     known = {name: column for name, column in x.items() if name.startswith("known_")}
     n = len(x["known_user"])
@@ -124,24 +126,24 @@ def test_an_answer_on_a_known_pair_does_not_depend_on_its_batch(model: MatrixAut
 
 
 @torch.no_grad()
-def test_it_serves_those_of_whom_nothing_is_known(model: MatrixAutoencoder) -> None:
+def test_users_and_movies_without_known_ratings_get_predictions(model: MatrixAutoencoder) -> None:
     x = batch()
     nothing = {name: values[:0] for name, values in x.items() if name.startswith("known")}
     outputs = model(x | nothing)
     assert torch.isfinite(outputs).all()
-    torch.testing.assert_close(outputs, outputs[:1].expand(12, 5))  # all are alike
+    torch.testing.assert_close(outputs, outputs[:1].expand(12, 5))  # all equal
     torch.testing.assert_close(model(x)[-1], outputs[0])  # the last pair: an unknown user, an unknown movie
 
 
-def test_refuses_to_hide_all_that_is_known(model: MatrixAutoencoder) -> None:
+def test_hiding_all_known_ratings_is_refused(model: MatrixAutoencoder) -> None:
     x = batch()
     known = {"known_user": x["user"], "known_movie": x["movie"], "known_rating": x["user"] % 5}
     with pytest.raises(ValueError, match=r"all 12 known ratings are in one batch.*smaller batches"):
         model(x | known)
 
 
-def test_all_of_it_learns() -> None:
-    """Ratings that follow from user and movie are learnt, well below the entropy of all; no weight is idle."""
+def test_all_weights_learn() -> None:
+    """Ratings that follow from user and movie are learnt and predicted for other pairs; every weight has a gradient."""
     torch.manual_seed(0)
     user, movie = torch.cartesian_prod(torch.arange(30), torch.arange(20)).T
     rating = user % 3 + 2 * (movie % 2)
@@ -160,7 +162,7 @@ def test_all_of_it_learns() -> None:
     assert (outputs.argmax(1) == rating[~part]).float().mean() > 0.9
 
 
-def test_dropout_is_for_training_alone(model: MatrixAutoencoder) -> None:
+def test_dropout_is_used_only_in_training(model: MatrixAutoencoder) -> None:
     x = batch()
     assert torch.equal(model(x), model(x))
     model.train()
@@ -176,6 +178,6 @@ def test_dropout_is_for_training_alone(model: MatrixAutoencoder) -> None:
         ({"dropout": 1.0}, "at least 0 and below 1"),
     ],
 )
-def test_refuses_what_cannot_be(settings: dict[str, object], message: str) -> None:
+def test_invalid_settings_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MatrixAutoencoder(TASK, **settings)

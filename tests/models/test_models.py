@@ -21,7 +21,7 @@ DIGITS = Classification(tuple("0123456789"))
 FACES = Classification(("female", "male"))
 IMAGENET = Classification(tuple(map(str, range(1000))))
 
-FAMILIES = {  # one of each, and a size of image that keeps it quick
+FAMILIES = {  # one model of each family, and an image size that keeps the tests quick
     "alexnet": 63,
     "vgg11": 32,
     "vgg11_bn": 32,
@@ -42,8 +42,8 @@ PREFIXES = re.compile("(alexnet|convnext|densenet|efficientnet|mobilenet|res|squ
 
 
 def build(name: str) -> TorchvisionModel:
-    """Every weight and bias random, also those that begin as zeros (ViT's head, say) or ones: no part may go
-    unseen. Tiled from a few numbers, since drawing a hundred million takes longer than the test."""
+    """Every weight and bias is random, also those initialised to zeros (such as ViT's head) or ones, so that
+    each part affects the outputs. Tiled from a few numbers, since drawing a hundred million is slow."""
     torch.manual_seed(0)
     with torch.device("meta"):
         model = TorchvisionModel(DIGITS, name)
@@ -69,7 +69,7 @@ def build(name: str) -> TorchvisionModel:
 
 
 @pytest.mark.parametrize("size", [(8, 8), (32, 32), (28, 45)])
-def test_small_cnn_is_its_head_over_its_embedding(size: tuple[int, int]) -> None:
+def test_small_cnn_is_its_head_applied_to_its_embedding(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     model = SmallCNN(DIGITS).eval()
     x = torch.rand(5, 3, *size)
@@ -79,8 +79,8 @@ def test_small_cnn_is_its_head_over_its_embedding(size: tuple[int, int]) -> None
     assert model(x).shape == (5, 10)
 
 
-def test_small_cnn_sees_where_things_are() -> None:
-    """Two images with the same pixels in another order differ: the maps are not pooled to one value."""
+def test_small_cnn_embeddings_depend_on_positions() -> None:
+    """Two images with the same pixels in another order differ: maps are not pooled to one value."""
     torch.manual_seed(0)
     model = SmallCNN(DIGITS).eval()
     left = torch.zeros(1, 3, 32, 32)
@@ -88,7 +88,7 @@ def test_small_cnn_sees_where_things_are() -> None:
     assert (model.embed(left) - model.embed(left.flip(-1))).abs().max() > 1e-3
 
 
-def test_small_cnn_refuses_what_it_cannot_do() -> None:
+def test_small_cnn_refuses_small_images_and_no_channels() -> None:
     with pytest.raises(ValueError, match="at least 8×8 pixels, not 7×9"):
         SmallCNN(DIGITS)(torch.zeros(1, 3, 7, 9))
     with pytest.raises(ValueError, match="positive widths"):
@@ -103,7 +103,7 @@ def test_names_are_torchvisions_own() -> None:
     assert sorted(NAMES) == [name for name in sorted(registered) if PREFIXES.match(name)]
 
 
-def test_names_cost_no_torch() -> None:
+def test_the_names_are_listed_without_importing_torch() -> None:
     code = "import sys; from weakspot.models.names import NAMES; print(len(NAMES), 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(len(NAMES)), "False"]
@@ -128,8 +128,8 @@ def test_torchvision_split_is_exact(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_every_torchvision_name_is_split(name: str) -> None:
-    """Shapes alone, on the device that allocates nothing."""
+def test_every_torchvision_model_can_be_split(name: str) -> None:
+    """Only shapes are compared, on the device `meta`, which allocates nothing."""
     with torch.device("meta"):
         model = TorchvisionModel(DIGITS, name).eval()
         side = max(model.smallest_image, 64)
@@ -170,8 +170,8 @@ def test_torchvision_trains_as_the_plain_network_does(name: str) -> None:
         assert torch.equal(own, other)
 
 
-def test_no_average_of_the_maps_would_do_for_squeezenet() -> None:
-    """Why its embedding carries the outputs: the convolution of the mean is not the mean of its ReLU."""
+def test_averaged_maps_do_not_determine_squeezenets_outputs() -> None:
+    """This is why its embedding includes the outputs: the convolution of the mean is not the mean of its ReLU."""
     torch.manual_seed(0)
     model = TorchvisionModel(DIGITS, "squeezenet1_1").eval()
     x = torch.rand(2, 3, 64, 64)
@@ -227,7 +227,7 @@ def test_a_download_that_fails_says_what_to_fetch(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize("name", ["densenet121", "vit_b_32"])
 def test_published_files_with_old_names_load(name: str, tmp_path: Path) -> None:
-    """The files torchvision publishes for these carry layer names from before a renaming."""
+    """The files torchvision publishes for these have layer names from before a renaming."""
     torch.manual_seed(0)
     source = get_model(name, weights=None, num_classes=2)
     old = {}
@@ -266,7 +266,7 @@ def test_torchvision_refusals(tmp_path: Path) -> None:
         TorchvisionModel(FACES, "squeezenet1_1", weights=tmp_path / "weights.pt")
 
 
-# --- a user's own
+# --- a user's own module
 
 OWN = """
     import torch
@@ -350,7 +350,7 @@ def test_own_module_split_is_exact(own: str, head: str, training: bool) -> None:
     assert z.shape == (4, model.embedding_size)
     torch.manual_seed(1)
     plain = model.net(x)
-    if head == "classifier.3" or not training:  # else the head draws its dropout anew
+    if head == "classifier.3" or not training:  # otherwise the head draws new dropout
         assert torch.equal(model.head(z), plain)
     with torch.inference_mode():
         assert model(x).shape == (4, 10)
@@ -373,7 +373,7 @@ def test_own_module_weights_load_under_their_own_names(own: str, tmp_path: Path)
         assert all(torch.equal(a, b) for a, b in zip(model.parameters(), source.parameters(), strict=True))
 
 
-def test_own_factory_and_torchvisions(own: str) -> None:
+def test_an_own_factory_and_torchvisions_are_called(own: str) -> None:
     three = Classification(("a", "b", "c"))
     model: Model = UserModel(three, path=f"{own}:make", head="classifier.3")
     assert model(torch.rand(2, 3, 9, 9)).shape == (2, 3)
@@ -398,7 +398,7 @@ def test_a_factory_that_passes_arguments_on_gets_the_number_of_classes(
     assert model.net.get_submodule(head).out_features == 3
 
 
-def test_a_factory_that_passes_on_what_nothing_takes_is_refused(own: str) -> None:
+def test_an_unknown_argument_that_a_factory_passes_on_is_refused(own: str) -> None:
     with pytest.raises(
         ValueError, match=r"cannot be called with model.kwargs={'depth': 3}: .*argument 'depth'"
     ):
@@ -471,6 +471,6 @@ def test_own_module_refusals_on_first_use(own: str, arguments: dict[str, object]
         model(torch.rand(2, 3, 9, 9))
 
 
-def test_own_module_whose_own_import_fails_shows_that_failure(own: str) -> None:
+def test_an_import_error_inside_an_own_module_is_shown(own: str) -> None:
     with pytest.raises(ModuleNotFoundError, match="no_such_dependency"):
         UserModel(DIGITS, path=f"broken_{own}:Net")

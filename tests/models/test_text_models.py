@@ -1,4 +1,4 @@
-"""Hugging Face's models: split where discovery looks at them, read without a network, refused in one sentence."""
+"""Hugging Face's text models: split at the searched embedding, read offline, refused in one sentence."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ THREE = Classification(("a", "b", "c"))
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing here may so much as look up a host; what a library tries and keeps to itself counts too."""
+    """No test may even look up a host, including attempts whose errors a library catches."""
     tried = []
 
     def refuse(*call: object, **_: object) -> None:
@@ -52,7 +52,7 @@ def batch(folder: Path, *texts: str) -> dict[str, Tensor]:
 
 
 def own_logits(net: torch.nn.Module, x: dict[str, Tensor]) -> Tensor:
-    """What transformers gives for these tokens by itself."""
+    """The outputs of transformers itself for these tokens."""
     takes = {name: x[name] for name in ("input_ids", "attention_mask")}
     with torch.no_grad():
         logits: Tensor = net(**takes).logits
@@ -63,17 +63,17 @@ def own_logits(net: torch.nn.Module, x: dict[str, Tensor]) -> Tensor:
 
 
 @pytest.mark.parametrize("family", ["DistilBert", "Bert", "Roberta", "Electra", "GPT2"])
-def test_classifier_is_its_head_over_its_embedding(family: str, tmp_path: Path) -> None:
+def test_classifier_is_its_head_applied_to_its_embedding(family: str, tmp_path: Path) -> None:
     net = write_model(tmp_path, TEXTS, family=family, num_labels=3)
     model = TextClassifier(THREE, tmp_path).eval()
     x = batch(tmp_path)
-    if family == "GPT2":  # whose own tokenizer tells no types, though it would take them
+    if family == "GPT2":  # its own tokenizer gives no token types, though the network would take them
         del x["token_type_ids"]
     with torch.no_grad():
         z = model.embed(x)
         assert z.shape == (3, model.embedding_size)
         assert torch.equal(model.head(z), model(x))
-        # the tokens' own types are left out where a tokenizer tells them and a network has none
+        # token types that the tokenizer gives are left out if the network has none
         torch.testing.assert_close(model(x), own_logits(net, x), rtol=1e-5, atol=1e-6)
         lengths = x["attention_mask"].sum(dim=1)
         rows = range(len(TEXTS))
@@ -133,7 +133,7 @@ def test_a_regression_has_one_output(tmp_path: Path) -> None:
     assert other(batch(tmp_path / "three")).shape == (len(TEXTS), 1)
 
 
-def test_labels_can_be_told(tmp_path: Path) -> None:
+def test_the_order_of_labels_can_be_given(tmp_path: Path) -> None:
     net = write_model(tmp_path, TEXTS, num_labels=2, id2label={0: "gut", 1: "schlecht"})
     model, x = TextClassifier(SENTIMENT, tmp_path, labels=["positive", "negative"]).eval(), batch(tmp_path)
     with torch.no_grad():
@@ -142,7 +142,7 @@ def test_labels_can_be_told(tmp_path: Path) -> None:
         TextClassifier(SENTIMENT, tmp_path, labels=["positive"])
 
 
-def test_a_plain_body_gets_a_head(tmp_path: Path) -> None:
+def test_a_model_without_a_classifier_gets_a_new_head(tmp_path: Path) -> None:
     write_model(tmp_path, TEXTS, head="ForMaskedLM")
     model = TextClassifier(SENTIMENT, tmp_path)
     assert not model.head_is_trained
@@ -155,7 +155,7 @@ def test_half_precision_is_read_as_single(tmp_path: Path) -> None:
     assert {p.dtype for p in TextClassifier(THREE, tmp_path).parameters()} == {torch.float32}
 
 
-def test_more_tokens_than_there_are_positions(tmp_path: Path) -> None:
+def test_more_tokens_than_positions_are_refused(tmp_path: Path) -> None:
     write_model(tmp_path, TEXTS, max_position_embeddings=8)
     for model in (TextClassifier(SENTIMENT, tmp_path), TextEncoder(SENTIMENT, tmp_path)):
         with pytest.raises(ValueError, match=r"reads 8 tokens at most, not \d+; set dataset\.max_length=8"):
@@ -166,19 +166,19 @@ def test_more_tokens_than_there_are_positions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("family", ["DistilBert", "Bert"])
-def test_encoder_averages_the_tokens_that_count(family: str, tmp_path: Path) -> None:
+def test_encoder_averages_the_tokens_without_padding(family: str, tmp_path: Path) -> None:
     net = write_model(tmp_path, TEXTS, head="Model", family=family)
     model, x = TextEncoder(SENTIMENT, tmp_path), batch(tmp_path)
     states = net(x["input_ids"], x["attention_mask"]).last_hidden_state.detach()
     rows = zip(states, x["attention_mask"].sum(dim=1), strict=True)
     expected = torch.stack([tokens[:length].mean(dim=0) for tokens, length in rows])
-    model.train()  # and nothing is dropped out
+    model.train()  # dropout must stay off
     torch.testing.assert_close(model.embed(x), expected, rtol=1e-5, atol=1e-6)
     assert torch.equal(model.head(model.embed(x)), model(x))
     assert not model.head_is_trained
 
 
-def test_a_frozen_encoder_costs_no_gradient(tmp_path: Path) -> None:
+def test_a_frozen_encoder_has_no_gradients(tmp_path: Path) -> None:
     write_model(tmp_path, TEXTS, head="Model")
     frozen, free = TextEncoder(SENTIMENT, tmp_path), TextEncoder(SENTIMENT, tmp_path, frozen=False)
     assert not frozen.embed(batch(tmp_path)).requires_grad
@@ -218,7 +218,7 @@ def test_qa_reads_cls_and_logits_in_one_pass(tmp_path: Path) -> None:
         model.head(z)
 
 
-def test_qa_wants_its_own_task_and_room_for_it(tmp_path: Path) -> None:
+def test_qa_requires_its_own_task_and_enough_positions(tmp_path: Path) -> None:
     write_model(tmp_path, TEXTS, head="ForQuestionAnswering", max_position_embeddings=64)
     with pytest.raises(ValueError, match="the task is classification"):
         QAModel(SENTIMENT, tmp_path)
@@ -226,7 +226,7 @@ def test_qa_wants_its_own_task_and_room_for_it(tmp_path: Path) -> None:
         QAModel(QuestionAnswering(), tmp_path)
 
 
-# --- what trained here loads back, and what cannot be read says so
+# --- checkpoints load back, and unreadable folders are named
 
 
 @pytest.mark.parametrize("kind", [TextClassifier, TextEncoder])
@@ -324,7 +324,7 @@ print("tried", tried)
 
 
 @pytest.mark.slow
-def test_a_model_by_name_comes_from_the_cache_without_a_call(tmp_path: Path) -> None:
+def test_a_model_by_name_comes_from_the_cache_without_a_network_call(tmp_path: Path) -> None:
     """In a fresh process with a fresh cache: the hub's library asks once, then remembers."""
     write_model(tmp_path / "hub" / "models--some--model" / "snapshots" / "0", TEXTS)
     (tmp_path / "hub" / "models--some--model" / "refs").mkdir()
@@ -345,7 +345,7 @@ def test_a_model_by_name_comes_from_the_cache_without_a_call(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_checkpoint_depends_on_what_is_in_the_folder(tmp_path: Path) -> None:
+def test_a_checkpoint_depends_on_the_content_of_the_folder(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     layout.write(data)
@@ -367,7 +367,7 @@ def test_a_checkpoint_depends_on_what_is_in_the_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_unreadable_folder_is_one_sentence(tmp_path: Path) -> None:
+def test_an_unreadable_folder_is_refused_in_one_sentence(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     layout.write(data)

@@ -51,7 +51,7 @@ def test_split_is_exact_and_the_embedding_is_timms(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["convnext_atto", "densenet121", "test_vit", "swin_s3_tiny_224"])
-def test_grad_cam_is_its_definition(name: str) -> None:
+def test_grad_cam_matches_its_definition(name: str) -> None:
     from gradcam_by_hand import by_hand, finish
     from weakspot.explain.gradcam import grad_cam
 
@@ -93,7 +93,7 @@ def test_own_checkpoints_load_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("task", "kept"), [(FACES, True), (DIGITS, False)])
-def test_a_file_of_weights_keeps_its_head_where_the_classes_are_as_many(
+def test_a_file_of_weights_keeps_its_head_if_the_number_of_classes_is_the_same(
     task: Classification, kept: bool, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
@@ -112,7 +112,7 @@ def test_a_file_of_weights_keeps_its_head_where_the_classes_are_as_many(
     assert model(torch.rand(2, 3, 64, 64)).shape == (2, task.n_outputs)
 
 
-def test_position_embeddings_take_the_size_asked_for(tmp_path: Path) -> None:
+def test_position_embeddings_are_resized_to_the_image_size(tmp_path: Path) -> None:
     source = timm.create_model("test_vit", num_classes=2)
     save_file(source.state_dict(), tmp_path / "weights.safetensors")
     model = TimmModel(FACES, "test_vit", tmp_path / "weights.safetensors", kwargs={"img_size": 96}).eval()
@@ -159,7 +159,7 @@ except FileNotFoundError:
 """
 
 
-def test_looking_for_published_weights_makes_no_call(tmp_path: Path) -> None:
+def test_looking_for_published_weights_makes_no_network_call(tmp_path: Path) -> None:
     """In a fresh process with a fresh cache: the hub's library asks once, then remembers."""
     kept = {name: value for name, value in quiet_environment().items() if not name.startswith("HF_")}
     done = subprocess.run(
@@ -186,7 +186,7 @@ def test_looking_for_published_weights_makes_no_call(tmp_path: Path) -> None:
         ({"name": "mixer_s32_224", "weights": "DEFAULT"}, "timm publishes no weights for mixer_s32_224"),
     ],
 )  # fmt: skip
-def test_refusals(arguments: dict[str, object], message: str, tmp_path: Path) -> None:
+def test_invalid_arguments_are_refused(arguments: dict[str, object], message: str, tmp_path: Path) -> None:
     torch.save(timm.create_model("test_resnet", num_classes=2).state_dict(), tmp_path / "resnet.pt")
     if "weights" in arguments:
         arguments["weights"] = str(arguments["weights"]).format(tmp=tmp_path)

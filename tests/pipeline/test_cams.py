@@ -1,4 +1,4 @@
-"""Grad-CAM in a run: a layer that does not do is found before training, and costs no report."""
+"""Grad-CAM in a run: an unsuitable layer is found before training, and a failure does not prevent the report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from weakspot.pipeline.grad_cams import build_grad_cams
 
 
 class Misled(SmallCNN):
-    """Names its head as the layer for Grad-CAM, which gives no maps."""
+    """Gives its head as the layer for Grad-CAM, though a head does not return maps."""
 
     @property
     def cam_layer(self) -> nn.Module:
@@ -31,25 +31,25 @@ def digits() -> ColoredDigits:
     return ColoredDigits("test")
 
 
-def test_it_is_tried_on_one_example_and_then_computes_any(digits) -> None:
+def test_grad_cam_is_tried_on_one_example_and_then_computed_for_any(digits) -> None:
     model = SmallCNN(digits.task)
     found = build_grad_cams(model, digits, "predicted", device="cpu")
     assert [picture.size for picture in found([3, 5])] == [(32, 32)] * 2
 
 
-def test_a_layer_of_the_model_s_own_that_does_not_do_costs_no_report(digits, caplog) -> None:
+def test_an_unsuitable_layer_of_the_model_does_not_prevent_the_report(digits, caplog) -> None:
     with caplog.at_level(logging.WARNING):
         assert build_grad_cams(Misled(digits.task), digits, "predicted", device="cpu") is None
     assert "the report has no Grad-CAM: Grad-CAM needs a layer of maps" in caplog.text
     assert "cam_layer gives (1, 2)" in caplog.text
 
 
-def test_a_layer_that_was_asked_for_is_an_error(digits) -> None:
+def test_an_unsuitable_layer_that_was_asked_for_is_an_error(digits) -> None:
     with pytest.raises(ValueError, match=r"model.cam_layer cannot be used .*\(1, 2\).*cam=none"):
         build_grad_cams(Misled(digits.task), digits, "predicted", layer_is_named=True, device="cpu")
 
 
-def test_what_the_model_refuses_to_read_is_its_own_error(digits) -> None:
+def test_images_that_the_model_refuses_raise_its_own_error(digits) -> None:
     with pytest.raises(ValueError, match="vit_b_32 takes images of exactly 224×224 pixels"):
         build_grad_cams(TorchvisionModel(digits.task, "vit_b_32"), digits, "predicted", device="cpu")
 
@@ -82,8 +82,8 @@ def test_a_bad_layer_is_found_before_training(shell) -> None:
     assert not (shell.folder / "outputs" / "checkpoints").exists()
 
 
-def test_a_failure_while_the_report_is_made_costs_no_report(caplog) -> None:
-    """On a full GPU, say: what was made stays, the rest goes without, and it is said once."""
+def test_a_failure_while_the_report_is_made_does_not_prevent_it(caplog) -> None:
+    """For example on a full GPU: finished Grad-CAMs stay, the others are left out, and one warning is logged."""
     made = []
 
     def cams(rows: Sequence[int]) -> list[Image.Image]:

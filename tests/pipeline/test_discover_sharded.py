@@ -1,4 +1,4 @@
-"""`method.sharded=true`: the processes of torchrun search a share of the rows each, and find what one finds."""
+"""`method.sharded=true`: each process of torchrun searches a share of the rows, with the results of one process."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from weakspot.pipeline.sharded_search import check_sharded_search, shard_bounds
 LINE = "torchrun --nproc-per-node=2 discover.py"
 OF_A_RUN = ("seal", "checksums", "command", "created", "manifest", "settings")
 
-# of the Spotlight the first steps: rounding leads a search that ends by itself to a neighbouring optimum now and then
+# only Spotlight's first steps: rounding sometimes leads a search that ends by itself to a neighbouring optimum
 PUBLISHED = ("method=spotlight", "method.search=published", "method.steps=150", "method.n_slices=1")
 
 
 def torchrun(shell: Shell, *words: str) -> str:
-    """Standard output of discover.py in two processes."""
+    """Run discover.py in two processes and return its standard output."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     line = [*launch, str(ROOT / "discover.py"), *words, "method.sharded=true", "trainer=cpu"]
     done = subprocess.run(
@@ -39,7 +39,7 @@ def torchrun(shell: Shell, *words: str) -> str:
 
 
 def told(folder: Path) -> list[Any]:
-    """What the findings of a run say, but for what names the run."""
+    """The values in a run's findings, except those that identify the run."""
 
     def flat(value: Any, name: str = "") -> list[Any]:
         if name in OF_A_RUN:
@@ -73,7 +73,7 @@ def assert_same(one: list[Any], two: list[Any], within: float) -> None:
     ],
     ids=["scan", "scan of all", "spotlight"],
 )
-def test_two_processes_find_in_given_predictions_what_one_finds(
+def test_two_processes_find_the_same_as_one_in_given_predictions(
     shell: Shell, words: tuple[str, ...], within: float
 ) -> None:
     planted_predictions(4.0, 1500, 0)[0].save(shell.folder / "store")
@@ -85,7 +85,7 @@ def test_two_processes_find_in_given_predictions_what_one_finds(
 
 
 @pytest.mark.slow
-def test_two_processes_find_in_a_model_what_one_finds(digits: Shell, tmp_path: Path) -> None:
+def test_two_processes_find_the_same_as_one_in_a_model(digits: Shell, tmp_path: Path) -> None:
     words = ("training.epochs=1", "logger=none", "cam=none")
     digits("discover", *words, "trainer=cpu", f"hydra.run.dir={tmp_path}/one")
     said = torchrun(digits, *words, f"hydra.run.dir={tmp_path}/two")
@@ -95,7 +95,7 @@ def test_two_processes_find_in_a_model_what_one_finds(digits: Shell, tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.optional  # joining runs in test_infer_parts.py, a shared search above
-def test_a_record_whose_parts_are_there_is_joined_before_all_search(digits: Shell) -> None:
+def test_the_parts_of_a_record_are_joined_before_the_processes_search(digits: Shell) -> None:
     words = ("training.epochs=1", "logger=none", "predictions_dir=halves")
     digits("infer", *words, "shard=1/2", "trainer=cpu")
     said = torchrun(digits, *words, "cam=none")
@@ -111,19 +111,21 @@ def test_a_record_whose_parts_are_there_is_joined_before_all_search(digits: Shel
     ],
     ids=["one process", "a method that cannot", "an adversary"],
 )
-def test_what_cannot_be_shared_out_is_said(shell: Shell, words: tuple[str, ...], sentence: str) -> None:
+def test_a_search_that_cannot_be_shared_is_refused(
+    shell: Shell, words: tuple[str, ...], sentence: str
+) -> None:
     script = "train" if words == ("reweight=adversary",) else "discover"
     assert sentence in shell(script, *words, "method.sharded=true", "logger=none", fails=2)
 
 
-def test_a_search_is_not_repeated_on_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shared_search_is_not_repeated_for_the_stability(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shares, "in_process_group", lambda: True)
     check_sharded_search(Scan(sharded=True), 0, "discover.py")
     with pytest.raises(ValueError, match="stability=3 searches again in one process"):
         check_sharded_search(Scan(sharded=True), 3, "discover.py")
 
 
-def test_shares_hold_every_row_once_and_equally_many_that_are_searched() -> None:
+def test_shares_hold_every_row_once_and_equal_numbers_of_searched_rows() -> None:
     random = np.random.default_rng(0)
     for n in range(5, 60):
         held, size = random.random(n) < 0.5, int(random.integers(1, 6))

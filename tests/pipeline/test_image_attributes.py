@@ -1,4 +1,4 @@
-"""What images look like: the measures themselves, and that they reach the record at little cost."""
+"""Properties of images: the values themselves, and that they are recorded at little cost."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_one_colour(colour, brightness, colourfulness):
     assert (found["width"], found["height"], found["aspect"]) == (50, 20, 2.5)
 
 
-def test_equal_to_their_definitions():
+def test_properties_match_their_definitions():
     pixels = noise().astype(float)
     found = image_properties(Image.fromarray(noise()))
     luma = np.asarray(Image.fromarray(noise()).convert("L"), dtype=float)
@@ -95,25 +95,25 @@ GREY = Image.fromarray(np.arange(0, 256, 4, dtype=np.uint8).reshape(8, 8))
     ],
     ids=["RGB", "P", "LA", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"],
 )
-def test_every_mode_says_the_same(image):
+def test_every_image_mode_gives_the_same_values(image):
     expected = image_properties(GREY)
     found = image_properties(image)
-    # 252 is the brightest of 8 bits; deeper images are stretched, so that theirs is 255
+    # the brightest 8-bit value is 252; deeper images are stretched so that their brightest is 255
     assert found["brightness"] == pytest.approx(expected["brightness"], rel=0.02)
     assert found["contrast"] == pytest.approx(expected["contrast"], rel=0.02)
     assert found["colourfulness"] == pytest.approx(0, abs=1e-4)
 
 
-def test_black_and_white_of_one_bit():
+def test_one_bit_black_and_white_images():
     board = Image.fromarray(np.indices((6, 6)).sum(axis=0) % 2 == 1)
     assert board.mode == "1"
     found = image_properties(board)
     assert (found["brightness"], found["contrast"]) == pytest.approx((0.5, 0.5))
-    # every inner square differs from all four neighbours: ±1020, half of each
+    # every inner square differs from all four neighbours: half are +1020, half -1020
     assert found["sharpness"] == pytest.approx(1020**2)
 
 
-def test_below_transparent_parts_it_is_white():
+def test_transparent_parts_count_as_white():
     image = Image.new("RGBA", (10, 10), (0, 0, 0, 0))
     assert image_properties(image)["brightness"] == pytest.approx(1)
     palette = Image.new("P", (10, 10), 0)
@@ -122,18 +122,18 @@ def test_below_transparent_parts_it_is_white():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (2, 2), (300, 1), (1, 60_000)])
-def test_the_thinnest_images(size):
+def test_the_thinnest_images_have_finite_properties(size):
     assert np.isfinite(list(image_properties(Image.new("RGB", size, "red")).values())).all()
 
 
-def test_it_costs_about_a_millisecond():
+def test_an_image_takes_about_a_millisecond():
     image = Image.fromarray(noise(224, 224))
     times = []
     for _ in range(20):
         start = time.perf_counter()
         image_properties(image)
         times.append(time.perf_counter() - start)
-    assert min(times) < 5e-3  # 0.8 ms where nothing else runs
+    assert min(times) < 5e-3  # 0.8 ms when nothing else runs
 
 
 def write_images(root, n: int = 6) -> None:
@@ -149,14 +149,14 @@ def model(dataset):
 
 
 @pytest.mark.parametrize(("workers", "precision"), [(0, "32-true"), (2, "32-true"), (0, "bf16-true")])
-def test_inference_writes_them_beside_the_attributes(tmp_path, workers, precision):
+def test_inference_records_properties_beside_the_attributes(tmp_path, workers, precision):
     write_images(tmp_path / "images")
     make = functools.partial(ImageFolder, root=tmp_path / "images", size=32)
     data = DataModule(make, batch_size=4, num_workers=workers)
     trainer = functools.partial(CPU, precision=precision)
     p = infer(model(make("test")), data, "test", trainer, tmp_path / "record", {})
     expected = [image_properties(make("test").preview(row)) for row in range(6)]
-    names = [name for name in PROPERTIES if name != "width"]  # 30 everywhere: it describes nothing
+    names = [name for name in PROPERTIES if name != "width"]  # 30 everywhere, so it describes nothing
     assert p.attributes.column_names == [f"image.{name}" for name in names]
     for name in names:
         found = p.attributes[f"image.{name}"].to_pylist()
@@ -174,7 +174,7 @@ def test_each_image_is_opened_once(tmp_path):
 
     data = DataModule(Watched, batch_size=100)
     p = infer(model(Watched("test")), data, "test", CPU, tmp_path / "record", {})
-    assert opened == [0, *range(len(p))]  # the first also to see whether there are images at all
+    assert opened == [0, *range(len(p))]  # the first row also to see whether there are images at all
     assert [name for name in p.attributes.column_names if name.removeprefix("image.") in SIZE] == []
     brightness = p.attributes["image.brightness"].to_numpy()
     green = np.array(p.attributes["colour"].to_pylist()) == "green"
@@ -182,7 +182,7 @@ def test_each_image_is_opened_once(tmp_path):
 
 
 class Apart(Dataset):
-    """Rows whose input owes nothing to what is shown of them."""
+    """Rows whose input does not depend on their preview."""
 
     shown: list = []  # noqa: RUF012
 
@@ -205,14 +205,14 @@ class Apart(Dataset):
 
 
 @pytest.mark.parametrize("shown", [["a text"] * 3, [{"rating": 1}] * 3, [None] * 3])
-def test_where_nothing_is_an_image_nothing_changes(tmp_path, monkeypatch, shown):
+def test_without_images_nothing_is_added(tmp_path, monkeypatch, shown):
     monkeypatch.setattr(Apart, "shown", shown)
     p = infer(model(Apart("test")), DataModule(Apart), "test", CPU, tmp_path / "record", {})
     assert p.attributes.column_names == ["image.aspect"]
 
 
 @pytest.mark.parametrize("shown", ["a text", {"user": 3}, Image.new("RGB", (4, 4))])
-def test_they_can_be_hidden_where_they_are_measured(monkeypatch, shown):
+def test_properties_can_be_hidden_if_there_are_images(monkeypatch, shown):
     monkeypatch.setattr(Apart, "shown", [shown] * 3)
     data = Apart("test")
     cfg = OmegaConf.create({"dataset": {"hide": ["image.width"]}})
@@ -225,7 +225,7 @@ def test_they_can_be_hidden_where_they_are_measured(monkeypatch, shown):
         hidden_attributes(cfg, data.examples, data)
 
 
-def test_a_dataset_says_for_itself_what_it_knows_and_some_rows_show_no_image(tmp_path, monkeypatch):
+def test_the_datasets_own_column_is_kept_and_rows_without_an_image_have_nulls(tmp_path, monkeypatch):
     shown = [Image.new("L", (40, 10), 51), None, Image.new("L", (20, 10), 102)]
     monkeypatch.setattr(Apart, "shown", shown)
     p = infer(model(Apart("test")), DataModule(Apart), "test", CPU, tmp_path / "record", {})
@@ -236,14 +236,14 @@ def test_a_dataset_says_for_itself_what_it_knows_and_some_rows_show_no_image(tmp
     }
 
 
-def test_a_column_of_the_dataset_with_the_same_values_is_not_repeated():
+def test_a_property_that_equals_a_column_of_the_dataset_is_left_out():
     measured = np.tile(np.arange(3.0)[:, None] + 1, (1, len(PROPERTIES)))
     found = add_image_properties(pa.table({"width": [1, 2, 3], "height": [3, 2, 1]}), measured)
     assert "image.width" not in found.column_names
     assert "image.height" in found.column_names
 
 
-def test_rows_that_an_older_version_inferred_are_missing_values(tmp_path):
+def test_rows_that_an_older_version_inferred_have_missing_values(tmp_path):
     data = ColoredDigits("test")
     whole = infer(model(data), DataModule(ColoredDigits), "test", CPU, tmp_path / "whole", {})
     rows = np.arange(400)

@@ -1,4 +1,4 @@
-"""Inference into the store: equal to a plain loop, whatever was killed and however many processes ran."""
+"""Inference into the store: equal to a plain loop, also after a killed run and with several processes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def model():
     return SmallCNN(ColoredDigits("test").task)
 
 
-def test_the_record_is_what_a_plain_loop_computes(tmp_path):
+def test_the_record_matches_a_plain_loop(tmp_path):
     net = model().eval()
     p = infer(
         net, DataModule(ColoredDigits, batch_size=100), "test", CPU, tmp_path / "record", {}, shard_bytes=1
@@ -53,7 +53,7 @@ def test_the_record_is_what_a_plain_loop_computes(tmp_path):
 
 
 class Laid(SmallCNN):
-    """Keeps how the last images lay in memory."""
+    """Remembers the memory layout of the last images."""
 
     def embed(self, x):
         self.lay_last = x.is_contiguous(memory_format=torch.channels_last)
@@ -61,7 +61,7 @@ class Laid(SmallCNN):
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_images_lie_channels_last_for_networks_that_say_they_take_them(tmp_path, wanted):
+def test_images_are_channels_last_for_networks_that_ask_for_it(tmp_path, wanted):
     seed_everything(0, verbose=False)
     net = Laid(ColoredDigits("test").task)
     net.channels_last = wanted
@@ -111,7 +111,7 @@ class InterruptedRunError(Exception):
 
 
 class Watched(ColoredDigits):
-    """Notes the rows that are read, and stops at one of them."""
+    """Records the rows that are read, and stops at one of them."""
 
     def __init__(self, split, read=None, stop=None):
         super().__init__(split)
@@ -163,7 +163,7 @@ def test_shards_are_written_once_a_minute_however_small(tmp_path, monkeypatch):
     assert len(list((tmp_path / "record" / "shards").iterdir())) == 4  # of two batches each
 
 
-def test_a_model_that_answers_nan_is_named_by_its_first_example(tmp_path):
+def test_the_first_example_with_nan_outputs_is_named(tmp_path):
     net = model()
     torch.nn.init.constant_(net.output.bias, float("nan"))
     with pytest.raises(ValueError, match=r"losses: row 0 \(id digit-"):
@@ -198,9 +198,9 @@ RANKS = 3
 
 
 @pytest.mark.slow
-def test_processes_that_outnumber_the_rows_left_leave_them_to_one(tmp_path):
-    """In a group that is there already, as after training; of five rows an earlier run left all but some. Four rows
-    left are more than there are processes: what remains of a division goes to one of them."""
+def test_one_process_infers_the_rows_that_cannot_be_divided(tmp_path):
+    """The process group exists already, as after training, and an earlier run inferred the other rows. Four rows
+    left are more than there are processes: the remainder of the division goes to one of them."""
     cases = {f"{rows}-{left}": (rows, left) for rows, left in ((2, 2), (5, 1), (5, 4))}
     alone = {
         rows: infer(
@@ -233,7 +233,7 @@ def test_processes_that_outnumber_the_rows_left_leave_them_to_one(tmp_path):
 
 
 class First(ColoredDigits):
-    """The first rows alone."""
+    """Only the first rows."""
 
     def __init__(self, rows, split):
         super().__init__(split)
@@ -242,7 +242,7 @@ class First(ColoredDigits):
 
 @pytest.mark.slow
 @pytest.mark.optional  # test_multinode.py compares processes with one in CI
-def test_two_processes_write_the_record_of_one(shell):
+def test_two_processes_write_the_same_record_as_one(shell):
     common = ("infer", "logger=none", "training.epochs=1")
     shell(*common, "predictions_dir=one")
     text = shell(*common, "predictions_dir=two", "trainer=ddp_cpu", "trainer.devices=2")

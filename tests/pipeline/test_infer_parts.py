@@ -1,4 +1,4 @@
-"""Inference in parts, `shard=3/64`: jobs of different parts run at once, and what they leave makes one record."""
+"""Inference in parts, `shard=3/64`: jobs of different parts run at once, and their shards become one record."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ N = len(Digits("test"))
 
 
 def target_in(folder, dataset=Digits):
-    """A network with given weights on the digits; the same record whatever class of this file serves them."""
+    """A network with given weights on the digits; every dataset class of this file gives the same record."""
     weights = folder / "weights.pt"
     if not weights.exists():
         seed_everything(0, verbose=False)
@@ -59,7 +59,7 @@ def folder_of(target):
 
 @pytest.mark.parametrize("n", [0, 1, 5, 719])
 @pytest.mark.parametrize("of", [1, 3, 64])
-def test_parts_share_out_the_rows(n, of):
+def test_parts_divide_the_rows(n, of):
     parts = [JobShard(number, of).rows(n) for number in range(1, of + 1)]
     assert [row for part in parts for row in part] == list(range(n))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
@@ -77,17 +77,17 @@ def test_parts_share_out_the_rows(n, of):
         ("1.5/4", "write shard=3/64"),
     ],
 )
-def test_what_is_no_part_is_refused(word, said):
+def test_an_invalid_part_is_refused(word, said):
     with pytest.raises(ValueError, match=f"^shard={word}.*{said}"):
         JobShard.parse(word)
     assert JobShard.parse("3/64") == JobShard(3, 64)
 
 
-def test_missing_parts_are_told_as_an_array_takes_them():
+def test_missing_parts_are_listed_as_job_arrays_take_them():
     assert format_ranges([2, 5, 6, 7, 9]) == "2,5-7,9"
 
 
-def test_parts_are_joined_and_what_is_missing_is_inferred(tmp_path, monkeypatch):
+def test_parts_are_joined_and_missing_rows_are_inferred(tmp_path, monkeypatch):
     target = target_in(tmp_path)
     assert pull_shard(target, JobShard(2, 4)).startswith(
         "1 of 4 shards are inferred, missing: 1,3-4; `infer.py` joins"
@@ -101,7 +101,7 @@ def test_parts_are_joined_and_what_is_missing_is_inferred(tmp_path, monkeypatch)
     np.testing.assert_array_equal(
         finished_rows(folder, N), [*JobShard(2, 4).rows(N), *JobShard(4, 4).rows(N)]
     )
-    # parts of another size take what is there already
+    # parts of another size use the rows that are there already
     assert describe_plan(target, "infer", shard=JobShard(2, 2)).endswith(
         f"interrupted at {len(JobShard(4, 4).rows(N))} of {len(JobShard(2, 2).rows(N))} → will resume"
     )
@@ -133,7 +133,7 @@ def test_a_part_without_rows_is_done(tmp_path):
 
 
 def test_a_part_leaves_the_shards_of_others_alone(tmp_path, monkeypatch):
-    """It neither checks what they wrote nor, where its own rows are not numbers, takes it away."""
+    """It does not check their shards, nor delete them if its own rows are NaN."""
     target = target_in(tmp_path)
     pull_shard(target, JobShard(1, 2))
     folder = folder_of(target)
@@ -151,13 +151,11 @@ def test_a_part_leaves_the_shards_of_others_alone(tmp_path, monkeypatch):
         missing = [number for number, rows in parts.items() if rows and rows[-1] >= N // 2]
         assert missing_shards(folder, N, count) == missing
     assert len(missing_shards(folder, N, 10**18)) == N - N // 2
-    assert (
-        len(finished_rows(folder, N)) == 0
-    )  # who joins them sees that the first is damaged, and infers it again
+    assert len(finished_rows(folder, N)) == 0  # joining finds that the first is damaged, and infers it again
 
 
 class Waiting(Digits):
-    """Gives its first row once the file that `STARTED` names is there: written by a job of another part, at its end."""
+    """Marks its start with the file `STARTED`, and gives its first row only once the file `ENDED` exists."""
 
     def input(self, row):
         import os
@@ -212,7 +210,7 @@ def test_jobs_of_different_parts_run_at_once(tmp_path):
         assert said.startswith("2 of 3 shards are inferred, missing: 2;")
 
 
-def test_who_joins_waits_for_parts_and_parts_for_who_joins(tmp_path, monkeypatch):
+def test_joining_waits_for_parts_and_parts_wait_for_joining(tmp_path, monkeypatch):
     target = target_in(tmp_path)
     pull_shard(target, JobShard(1, 2))
     folder = folder_of(target)
@@ -224,7 +222,7 @@ def test_who_joins_waits_for_parts_and_parts_for_who_joins(tmp_path, monkeypatch
         thread.start()
         return thread
 
-    with FileLock(locks / f"{folder.name}.part2of2"):  # another job is at it
+    with FileLock(locks / f"{folder.name}.part2of2"):  # another job is inferring it
         same, joins = in_thread(pull_shard, JobShard(2, 2)), in_thread(pull_predictions)
         same.join(1.5)
         assert same.is_alive()

@@ -1,4 +1,4 @@
-"""How well a model did, class by class: against other people's implementations, and by hand."""
+"""Scores of a model, class by class, compared with other implementations and a count by hand."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from weakspot.tracking.score_reports import scores_table
 
 
 class Alone:
-    """As much of a dataset as `score` asks."""
+    """The part of a dataset that `score` needs."""
 
     def __init__(self, task):
         self.task = task
@@ -37,7 +37,7 @@ class Alone:
 
 
 def several_labels(n=300, k=6, seed=0):
-    """Answers of uneven quality; the last class is never there, and the one before is never said to be."""
+    """Predictions of uneven quality; the last class never occurs, and the one before it is never predicted."""
     rng = np.random.default_rng(seed)
     labels = (rng.random((n, k)) < np.linspace(0.6, 0.1, k)).astype(np.int64)
     outputs = rng.normal(size=(n, k)).astype(np.float32) + 2 * labels - 1
@@ -47,7 +47,7 @@ def several_labels(n=300, k=6, seed=0):
     return Predictions.from_arrays(rng.normal(size=(n, 2)), outputs=outputs, labels=labels, task=task)
 
 
-def test_several_labels_have_precision_recall_and_f1_as_torchmetrics_and_sklearn_find_them():
+def test_multilabel_precision_recall_and_f1_match_torchmetrics_and_sklearn():
     p = several_labels()
     outputs, labels, k = torch.from_numpy(np.array(p.outputs)).sigmoid(), torch.from_numpy(p.labels), 6
     theirs = {"P": multilabel_precision, "R": multilabel_recall, "F": multilabel_f1_score}
@@ -69,8 +69,8 @@ def test_several_labels_have_precision_recall_and_f1_as_torchmetrics_and_sklearn
         np.testing.assert_allclose(ours, other, rtol=1e-6)
 
 
-def test_several_labels_by_hand():
-    """Cat: 1 of 2 that are said, 1 of 1 that are. Dog: 1 of 1, 1 of 2. Both together: 2 of 3, 2 of 3."""
+def test_multilabel_scores_match_a_count_by_hand():
+    """Precision and recall. Cat: 1 of 2, 1 of 1. Dog: 1 of 1, 1 of 2. Both together: 2 of 3, 2 of 3."""
     labels = np.array([[1, 1], [0, 1], [0, 0]])
     outputs = np.where([[1, 1], [1, 0], [0, 0]], 2.0, -2.0)
     p = Predictions.from_arrays(np.eye(3), outputs=outputs, labels=labels, task=Multilabel(("cat", "dog")))
@@ -88,7 +88,7 @@ def test_several_labels_by_hand():
     )
 
 
-def test_the_accuracy_of_a_class_is_the_share_of_its_examples_that_are_right():
+def test_the_accuracy_of_a_class_is_the_share_of_its_examples_predicted_right():
     rng = np.random.default_rng(0)
     labels, outputs = rng.integers(0, 4, 200), rng.normal(size=(200, 5)).astype(np.float32)
     p = Predictions.from_arrays(
@@ -103,7 +103,7 @@ def test_the_accuracy_of_a_class_is_the_share_of_its_examples_that_are_right():
     assert np.isnan(by_class["e"]["accuracy"])
 
 
-def test_ratings_and_records_without_labels_have_no_classes_to_judge():
+def test_ratings_and_records_without_labels_have_no_scores_by_class():
     x = np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32)
     rated = Predictions.from_arrays(x, outputs=x, labels=np.arange(9) % 5, task=Rating(tuple("12345")))
     assert score_by_class(rated) == {}
@@ -116,7 +116,7 @@ def printed(scores, by_class):
     return console.export_text()
 
 
-def test_the_table_holds_in_80_columns_whatever_classes_are_called():
+def test_the_table_fits_80_columns_whatever_the_class_names():
     p = several_labels()
     names = ["[red]x[/red]", "\x1b[31mloud", "a very long name of a class " * 4, "größe", "c/d", "="]
     text = printed(score(p, Alone(p.task)), dict(zip(names, score_by_class(p).values(), strict=True)))
@@ -126,7 +126,7 @@ def test_the_table_holds_in_80_columns_whatever_classes_are_called():
     assert re.search(r"P_C 0\.\d+ · R_C 0\.\d+ · F_C", " ".join(text.split()))
 
 
-def test_of_very_many_classes_the_worst_are_shown():
+def test_only_the_worst_of_very_many_classes_are_shown():
     by_class = {f"class {i}": {"examples": 1.0, "accuracy": (i * 37 % 1000) / 1000} for i in range(1000)}
     by_class["empty"] = {"examples": 0.0, "accuracy": float("nan")}
     text = printed({"accuracy": 0.5}, by_class)
@@ -137,7 +137,7 @@ def test_of_very_many_classes_the_worst_are_shown():
 
 
 @pytest.mark.slow
-def test_one_line_prints_logs_and_leaves_them(shell):
+def test_one_command_prints_logs_and_saves_the_scores(shell):
     rows = ["path,tags,split"]
     for row in range(60):
         Image.new("RGB", (12, 12), (4 * row, 20, 20)).save(shell.folder / f"{row}.png")

@@ -1,4 +1,4 @@
-"""`trainer=multinode`: two launchers on one machine stand for two machines; what they make serves one process."""
+"""`trainer=multinode`: two launchers on one machine stand for two machines; one process can use their results."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def composed(word, monkeypatch, environment):
         ({"LOCAL_WORLD_SIZE": "4", "GROUP_WORLD_SIZE": "2"}, 4, 2),
         ({"SLURM_NTASKS_PER_NODE": "8", "SLURM_NNODES": "3"}, 8, 3),
         ({"SLURM_NNODES": "3"}, "auto", 3),
-        # torchrun in one task of each machine
+        # torchrun in one task per machine
         (
             {
                 "SLURM_NTASKS_PER_NODE": "1",
@@ -50,18 +50,18 @@ def composed(word, monkeypatch, environment):
         ),
     ],
 )
-def test_machines_and_devices_are_those_that_were_started(environment, devices, nodes, monkeypatch):
+def test_the_numbers_of_machines_and_devices_come_from_the_launcher(environment, devices, nodes, monkeypatch):
     settings = composed("multinode", monkeypatch, environment)
     assert (settings["devices"], settings["num_nodes"], settings["strategy"]) == (devices, nodes, "ddp")
 
 
-def test_fsdp_asks_for_gpus(monkeypatch):
+def test_fsdp_selects_gpus(monkeypatch):
     settings = composed("fsdp", monkeypatch, {})
     assert (settings["accelerator"], settings["strategy"]) == ("gpu", "fsdp")
 
 
 @pytest.mark.slow
-def test_two_machines_make_what_one_process_goes_on_with(shell):
+def test_one_process_continues_from_the_results_of_two_machines(shell):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

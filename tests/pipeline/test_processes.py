@@ -1,4 +1,4 @@
-"""What a run says of the processes that it is going to have."""
+"""What a run reports about the processes it is going to start."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from weakspot.pipeline.lightning_messages import silence_lightning
         ({"strategy": "auto", "devices": 1}, None),  # nobody asked for several
     ],
 )
-def test_a_trainer_of_several_processes_says_how_many_there_are_and_on_what(settings, said, monkeypatch):
+def test_a_trainer_with_several_processes_reports_their_number_and_device(settings, said, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with silence_lightning():
         trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, **settings)

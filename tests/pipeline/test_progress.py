@@ -1,4 +1,4 @@
-"""How far a long step is: nothing of the bar is left on a terminal, and off one a line now and then."""
+"""Progress of a long step: a bar that is erased at the end on a terminal, else a log line now and then."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def screen(written: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def test_a_bar_leaves_nothing_and_what_is_logged_meanwhile_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bar_is_erased_and_lines_logged_meanwhile_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.StringIO()
     console = Console(file=written, force_terminal=True, width=80, color_system=None)
     handler = logging.StreamHandler(written)
@@ -68,7 +68,7 @@ def wait_for(happened: Callable[[], bool]) -> None:
     raise AssertionError("it did not happen in 20 seconds")
 
 
-def test_off_a_terminal_there_is_a_line_now_and_then(
+def test_without_a_terminal_a_line_is_logged_now_and_then(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "LOG_INTERVAL", 0.02)
@@ -92,11 +92,11 @@ def test_off_a_terminal_there_is_a_line_now_and_then(
     ("seconds", "said"),
     [(0.4, "0 s"), (59, "59 s"), (61, "1 min"), (600, "10 min"), (3600, "1 h 0 min"), (7800, "2 h 10 min")],
 )
-def test_durations_are_said_as_people_say_them(seconds: float, said: str) -> None:
+def test_durations_are_in_readable_units(seconds: float, said: str) -> None:
     assert format_duration(seconds) == said
 
 
-def test_training_and_inference_tell_how_far_they_are(
+def test_training_and_inference_report_their_progress(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -119,10 +119,10 @@ def test_training_and_inference_tell_how_far_they_are(
     told.clear()
     infer(model, data, "test", trainer, tmp_path / "predictions", {})
     assert told[-1] == ("inferring", 12, 12)
-    assert "".join(capfd.readouterr()) == ""  # of Lightning's own bar, nothing
+    assert "".join(capfd.readouterr()) == ""  # Lightning's own bar is not shown
 
 
-def test_what_comes_after_the_search_tells_that_it_goes_on(
+def test_steps_after_the_search_report_that_they_are_running(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "LOG_INTERVAL", 0.002)

@@ -59,7 +59,7 @@ def test_one_column_of_outputs_is_the_prediction(outputs):
         ({"labels": LABELS.round() - 100, "task": Regression()}, Regression()),
     ],
 )
-def test_what_is_taken_for_a_regression(arrays, task):
+def test_the_task_follows_from_the_arrays(arrays, task):
     p = Predictions.from_arrays(X, **arrays)
     assert p.task == task
     if isinstance(task, Regression):
@@ -80,7 +80,7 @@ def test_what_is_taken_for_a_regression(arrays, task):
         ),
     ],
 )
-def test_losses_and_measure_are_the_textbooks(task, mean_loss, measure, value):
+def test_losses_and_metrics_match_sklearn(task, mean_loss, measure, value):
     p = Predictions.from_arrays(X, labels=LABELS, predictions=SAID, task=task)
     assert p.losses.mean() == pytest.approx(mean_loss)
     assert task.measure == measure
@@ -91,7 +91,7 @@ def test_losses_and_measure_are_the_textbooks(task, mean_loss, measure, value):
     assert Task.from_dict(task.to_dict()) == task
 
 
-def test_a_weighted_group_has_the_weighted_measure():
+def test_a_weighted_group_has_the_weighted_metric():
     squared, absolute = Regression(), Regression(loss="absolute")
     for task, oracle in ((squared, root_mean_squared_error), (absolute, mean_absolute_error)):
         errors = task.unit_errors(SAID[:, None], None, LABELS)
@@ -100,7 +100,7 @@ def test_a_weighted_group_has_the_weighted_measure():
     assert not squared.by_accuracy
 
 
-def test_ratings_are_as_far_off_as_the_expected_rating():
+def test_errors_of_ratings_are_those_of_the_expected_rating():
     task = Rating(("1", "2", "3"))
     outputs = RNG.normal(size=(60, 3)).astype(np.float32)
     labels = RNG.integers(0, 3, 60)
@@ -120,7 +120,7 @@ def test_errors_have_a_sign(task):
     assert Classification(("a", "b")).signed_errors(None, np.array([0]), np.array([1])) is None
 
 
-def test_the_expected_rating_minus_the_label():
+def test_signed_errors_are_the_expected_rating_minus_the_label():
     logits = np.log(np.array([[0.5, 0.5, 1e-9], [0.2, 0.3, 0.5]], dtype=np.float32))
     task = Rating(("1", "2", "3"))
     np.testing.assert_allclose(task.signed_errors(logits, None, np.array([2, 0])), [-1.5, 1.3], atol=1e-6)
@@ -146,12 +146,12 @@ def test_other_tasks_have_an_error_rate():
         ({"classes": ("a",)}, "has no classes"),
     ],
 )
-def test_settings_that_no_regression_has(settings, message):
+def test_invalid_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         Regression(**settings)
 
 
-def test_saved_and_opened_it_is_the_same(tmp_path: Path):
+def test_a_saved_record_loads_unchanged(tmp_path: Path):
     task = Regression(loss="pinball", quantile=0.2)
     p = Predictions.from_arrays(X, labels=LABELS, outputs=SAID, task=task)
     q = Predictions.load(p.save(tmp_path / "record"))
@@ -161,7 +161,7 @@ def test_saved_and_opened_it_is_the_same(tmp_path: Path):
         np.testing.assert_array_equal(getattr(q, name), getattr(p, name))
 
 
-def test_a_file_of_real_valued_targets_is_searched_to_a_report(shell):
+def test_a_file_of_real_valued_targets_is_searched_and_reported(shell):
     group = np.where(np.arange(60) < 15, "north", "south")
     said = np.where(group == "north", LABELS + 9, SAID)
     spread = np.where(group == "north", 3, 0)[:, None] + X
@@ -176,7 +176,7 @@ def test_a_file_of_real_valued_targets_is_searched_to_a_report(shell):
 
 @pytest.fixture
 def rents(shell):
-    """Rents that the model states 2 too high in the north, and at random by 1 elsewhere."""
+    """Rents that the model predicts 2 too high in the north, and with random errors (deviation 1) elsewhere."""
     random = np.random.default_rng(0)
     n = 600
     north = random.random(n) < 0.25
@@ -190,7 +190,7 @@ def rents(shell):
     return shell
 
 
-def test_a_finding_says_whether_predictions_are_too_high_and_a_gate_judges_its_error(rents):
+def test_a_finding_reports_its_bias_and_a_gate_judges_its_error(rents):
     line = ("discover", "predictions=rents.npz", "logger=none", "method.n_slices=1")
     text = rents(*line, "fail_if.error_above=1.5", "hydra.run.dir=a", fails=3)
     findings = Findings.load(rents.folder / "a")
@@ -200,15 +200,17 @@ def test_a_finding_says_whether_predictions_are_too_high_and_a_gate_judges_its_e
     assert one.confidence is None
     rmse, (low, high) = decimal(one.error.inside), map(decimal, one.error.interval)
     assert (
-        f"fail_if:\n  region = north: the RMSE is {rmse} (95\u202f% interval {low} to {high}), above 1.50"
+        f"fail_if:\n  region = north: the RMSE is {rmse} (95\u202f% interval {low} to {high}), above 1.5"
         in text
     )
     page = " ".join((rents.folder / "a" / "report.html").read_text("utf-8").split())
     assert f"On average, prediction minus label is {signed(one.bias.inside, share=False)} (95" in page
-    assert "nothing confirmed has an error above 3.00" in rents(*line, "fail_if.error_above=3")
+    assert "nothing confirmed has an error above 3" in rents(*line, "fail_if.error_above=3")
     said = rents(*line, "fail_if.accuracy_below=0.5", fails=2)
     assert "needs answers that are right or wrong" in said
-    assert "fail_if.error_above=0 must be above 0" in rents(*line, "fail_if.error_above=0", fails=2)
+    for limit in ("0", "inf", "-1", "nan"):
+        said = rents(*line, f"fail_if.error_above={limit}", fails=2)
+        assert f"fail_if.error_above={limit} must be a finite number above 0" in said
 
 
 def test_a_gate_on_errors_needs_ratings_or_numbers(shell):
@@ -220,7 +222,7 @@ def test_a_gate_on_errors_needs_ratings_or_numbers(shell):
     assert "set fail_if.accuracy_below" in said
 
 
-def test_a_gate_that_nothing_could_fail_is_refused(shell):
+def test_a_gate_that_could_never_fail_is_refused(shell):
     """Without labels, nothing is right or wrong, and no error is known."""
     losses = np.random.default_rng(0).exponential(size=60)
     np.savez(shell.folder / "numbers.npz", embeddings=X, losses=losses, predictions=SAID)
@@ -230,9 +232,15 @@ def test_a_gate_that_nothing_could_fail_is_refused(shell):
     assert "needs predicted ratings or numbers with their labels" in said
     said = shell(*line, "predictions=classes.npz", "fail_if.accuracy_below=0.5", fails=2)
     assert "needs answers that are right or wrong, and these predictions have none" in said
+    labels = np.arange(60) % 2
+    np.savez(shell.folder / "losses.npz", embeddings=X, losses=losses, labels=labels)
+    np.savez(shell.folder / "right.npz", embeddings=X + 1, losses=losses, labels=labels, predictions=labels)
+    for words in ("predictions=losses.npz", "predictions=right.npz confirm=losses.npz"):
+        said = shell(*line, *words.split(), "fail_if.accuracy_below=0.5", fails=2)
+        assert "needs answers that are right or wrong, and these predictions have none" in said
 
 
-def test_udis_says_that_nothing_is_right_or_wrong():
+def test_udis_refuses_a_regression_without_correctness():
     p = Predictions.from_arrays(X, labels=LABELS, predictions=SAID)
     with pytest.raises(ValueError, match="a regression does not define; give correct"):
         UDIS().fit(p)
@@ -242,7 +250,7 @@ def test_udis_says_that_nothing_is_right_or_wrong():
 
 
 class Brightness(Dataset):
-    """Images whose brightness, a real number, is to be told."""
+    """Images whose brightness, a real number, is to be predicted."""
 
     task = Regression()
 
@@ -267,7 +275,7 @@ def make_trainer(**options) -> Trainer:
 
 
 @pytest.mark.slow
-def test_a_head_of_one_output_learns_it(tmp_path: Path):
+def test_a_head_of_one_output_learns_a_regression(tmp_path: Path):
     data = DataModule(Brightness, batch_size=16)
     torch.manual_seed(0)
     model = SmallCNN(task=Brightness.task)

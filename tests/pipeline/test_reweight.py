@@ -1,4 +1,4 @@
-"""Training that is weighed by slices: the weights, who gets them, what changes, and what is refused."""
+"""Training reweighted by slices: the weights, which examples get them, their effect, and what is refused."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ from weakspot.tasks import Classification
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
-def test_each_slice_gets_its_part_of_the_loss(strength):
+def test_each_slice_gets_an_equal_part_of_the_loss(strength):
     members = np.zeros((2, 40))
     members[0, :3] = members[1, 10:30] = 1
     weights = example_weights(members, strength)
     assert weights.mean() == pytest.approx(1)
-    for row in members:  # a third and twenty: as much beyond what they have as examples
+    for row in members:  # slices of 3 and of 20 examples: the same weight on top of that of their examples
         extra = weights[row > 0].sum() - (1 - strength) * row.sum()
         assert extra == pytest.approx(strength * 40 / 2)
     assert weights[35] == pytest.approx(1 - strength)
 
 
-def test_what_holds_less_than_an_example_gets_nothing():
+def test_a_slice_with_less_than_one_example_gets_no_weight():
     members = np.zeros((2, 30))
     members[0, :2], members[1, 5] = 1, 1e-6
     np.testing.assert_array_equal(example_weights(members, 0.5), example_weights(members[:1], 0.5))
@@ -68,7 +68,7 @@ def test_an_example_of_weight_two_counts_as_two():
 
 
 def planted(seed: int, n: int = 1200) -> Predictions:
-    """Of label 1 those at the far end of one direction are wrong; the place itself holds labels of 0, too."""
+    """Examples of label 1 far along one direction are wrong; examples of label 0 lie there, too."""
     rng = np.random.default_rng(seed)
     x, labels = rng.normal(size=(n, 6)), rng.integers(0, 2, n)
     inside = rng.random(n) < 0.15
@@ -94,7 +94,7 @@ def found():
     return p, slices, held, Findings.build(p, slices, confirm=held)
 
 
-def test_a_finding_is_told_in_other_predictions(found):
+def test_a_finding_is_recognised_in_other_predictions(found):
     p, slices, held, findings = found
     carried = FindingClassifier(findings, slices, p, ~held)
     assert [finding.labels for finding in carried.findings] == [("b",)]
@@ -108,7 +108,7 @@ def test_a_finding_is_told_in_other_predictions(found):
     np.testing.assert_allclose(carried.weights(other.take(shuffled))[0], told[shuffled])
 
 
-def test_a_finding_that_is_all_of_its_label_is_all_of_it_elsewhere(found):
+def test_a_finding_that_is_a_whole_label_is_that_whole_label_elsewhere(found):
     p, slices, held, findings = found
     rows = np.flatnonzero(p.labels == 1)
     table = findings.memberships
@@ -132,7 +132,7 @@ def test_a_finding_that_is_all_of_its_label_is_all_of_it_elsewhere(found):
     )
 
 
-def test_before_and_after_are_counted_by_hand():
+def test_accuracies_before_and_after_match_a_count_by_hand():
     labels = np.zeros(40, dtype=int)
     first, second = np.zeros(40, dtype=int), np.zeros(40, dtype=int)
     first[:10] = 1  # all of the group "few" wrong
@@ -153,7 +153,7 @@ def test_before_and_after_are_counted_by_hand():
     everyone, finding, rest, worst = mended.changes
     assert (everyone.before.accuracy, everyone.after.accuracy) == (0.75, 37 / 40)
     assert (finding.before.accuracy, finding.after.accuracy, finding.points) == (0.0, 0.6, pytest.approx(60))
-    assert finding.after.interval == pytest.approx((0.2307, 0.8824), abs=1e-4)  # Wilson's, of 3 in 5
+    assert finding.after.interval == pytest.approx((0.2307, 0.8824), abs=1e-4)  # Wilson's, for 3 of 5
     assert (rest.before.examples, rest.before.accuracy, rest.after.accuracy) == (35, 30 / 35, 34 / 35)
     assert (worst.before.value, worst.before.accuracy) == ("few", 0.0)
     assert (worst.after.value, worst.after.accuracy) == ("few", 0.8)
@@ -173,7 +173,7 @@ def fit(folder, reweight: ReweightByAdversary, make_trainer=CPU, training=None):
 
 
 @pytest.mark.slow
-def test_an_adversary_weighs_from_its_first_epoch_and_goes_on_where_it_stopped(tmp_path):
+def test_an_adversary_reweights_from_its_first_epoch_and_resumes_where_it_stopped(tmp_path):
     fit(tmp_path / "whole", adversary(first_epoch=2))
     with pytest.raises(InterruptedRunError):
         fit(tmp_path / "parts", adversary(first_epoch=2), stopping_after(1))
@@ -194,12 +194,12 @@ def test_an_adversary_weighs_from_its_first_epoch_and_goes_on_where_it_stopped(t
         tmp_path / "without",
     )
     alike = torch.load(without, weights_only=True)["state_dict"]
-    for name in plain:  # looking alone changes nothing: no draw, no mode
+    for name in plain:  # searching alone changes neither the random state nor the network's mode
         torch.testing.assert_close(plain[name], alike[name], rtol=0, atol=0)
 
 
 class SeenByAdversary(AdversaryCallback):
-    """Keeps what the method is given."""
+    """Keeps the arrays that the method is given."""
 
     def _weights(self, arrays):
         self.arrays = arrays
@@ -226,11 +226,11 @@ def test_an_adversary_searches_in_the_embedding_that_the_target_names(source, tm
     np.testing.assert_allclose(seen.arrays["outputs"], outputs, rtol=1e-4, atol=1e-5)
     states = [torch.load(file, weights_only=True)["state_dict"] for file in checkpoints]
     assert states[0].keys() == states[1].keys()
-    for name in states[0]:  # looking alone changes nothing
+    for name in states[0]:  # searching alone changes nothing
         torch.testing.assert_close(states[0][name], states[1][name], rtol=0, atol=0)
 
 
-def test_an_adversary_reads_in_the_precision_of_the_training(tmp_path):
+def test_an_adversary_computes_in_the_precision_of_the_training(tmp_path):
     data, make_trainer = DataModule(FewDigits, seed=0), functools.partial(CPU, precision="bf16-true")
     encoder = SmallCNN(data.dataset("val").task, channels=(4,), embedding=5)
     seen = SeenByAdversary(adversary(), data, lambda net: EncoderEmbedding(net, encoder))
@@ -238,11 +238,11 @@ def test_an_adversary_reads_in_the_precision_of_the_training(tmp_path):
     assert seen.arrays["embeddings"].shape == (180, 5)
 
 
-def test_epochs_are_judged_by_the_weighed_loss(tmp_path):
+def test_epochs_are_compared_by_the_weighted_loss(tmp_path):
     data = DataModule(FewDigits, seed=0)
     seed_everything(0, verbose=False)
     n = {split: len(data.dataset(split)) for split in ("train", "val")}
-    only = {split: example_weights(np.eye(1, rows), 1.0) for split, rows in n.items()}  # the first row alone
+    only = {split: example_weights(np.eye(1, rows), 1.0) for split, rows in n.items()}  # only the first row
     weighing = WeightsCallback(ReweightByFindings(folder=tmp_path), only)
     folder = tmp_path / "store"
     train(model(), data, TrainingSettings(epochs=1), CPU, folder, callbacks=[weighing])
@@ -257,12 +257,12 @@ def test_epochs_are_judged_by_the_weighed_loss(tmp_path):
 
 
 @pytest.mark.parametrize("settings", [{"strength": 1.1}, {"strength": -0.1}, {"first_epoch": 0}])
-def test_weights_that_cannot_be_are_refused(settings, tmp_path):
+def test_invalid_settings_are_refused(settings, tmp_path):
     with pytest.raises(ValueError, match=next(iter(settings))):
         ReweightByFindings(folder=tmp_path, **settings)
 
 
-def test_a_run_that_leaves_nothing_to_mend_is_refused(found, tmp_path):
+def test_a_run_without_findings_to_mend_is_refused(found, tmp_path):
     *_, findings = found
     unsure = replace(
         findings, findings=tuple(replace(one, verdict="not_confirmed") for one in findings.findings)
@@ -283,7 +283,7 @@ def test_a_run_that_leaves_nothing_to_mend_is_refused(found, tmp_path):
             _ = ReweightByFindings(folder=tmp_path / name).findings
 
 
-def test_words_that_cannot_be_cost_nothing(shell):
+def test_a_wrong_setting_is_refused_before_anything_is_written(shell):
     said = shell("train", "reweight=nowhere", "logger=none", fails=True)
     assert "is not a folder; name the folder of a run of discover.py" in said
     assert not list(shell.folder.iterdir())
@@ -291,7 +291,7 @@ def test_words_that_cannot_be_cost_nothing(shell):
 
 @pytest.fixture
 def audited(tmp_path, found):
-    """A model whose weights are given, and a run that found something in what it says of the digits."""
+    """A model with given weights, and a run with findings in its predictions of the digits."""
     small = functools.partial(SmallCNN, channels=(4, 8), embedding=8)
     torch.save(model().state_dict(), tmp_path / "weights.pt")
     target = AuditTarget(
@@ -314,7 +314,7 @@ def test_a_run_of_another_dataset_or_model_or_with_other_slices_is_refused(audit
     mend.check(audited)
     mend.check(
         replace(audited, seed=1, training=TrainingSettings(epochs=1))
-    )  # of what is trained, not of what was audited
+    )  # settings of the training to come, not of the audited model
     other = replace(audited, dataset=replace(audited.dataset, name="digits"))
     replace(found[1], weights=found[1].weights * 0.9).save(tmp_path / "run" / "slices")
     with pytest.raises(ValueError, match="does not describe the slices beside it"):
@@ -340,7 +340,7 @@ def test_a_run_of_another_dataset_or_model_or_with_other_slices_is_refused(audit
 
 
 def test_a_run_is_mended_in_the_embedding_that_it_searched(audited, found, tmp_path):
-    """Whatever the line says of embeddings: that is where the mended model is searched."""
+    """Whatever embedding the command line names: the mended model is searched in that one."""
 
     def run_of(target, folder):
         manifest = dict(pull_predictions(replace(target, checkpoint=str(tmp_path / "weights.pt"))).manifest)
@@ -381,8 +381,8 @@ def test_a_run_is_mended_in_the_embedding_that_it_searched(audited, found, tmp_p
         mend.check(wider)
 
 
-def test_an_embedding_that_cannot_be_is_refused_before_a_model_is_mended(audited, tmp_path):
-    """Its predictions are read at the end: to measure what was mended."""
+def test_an_invalid_embedding_is_refused_before_a_model_is_mended(audited, tmp_path):
+    """The mended model's predictions are needed at the end, to measure the effect."""
     mend = ReweightByFindings(folder=tmp_path / "run")
     with pytest.raises(ValueError, match="no module 'featurs' to be its embed_layer"):
         check_steps(replace(audited, reweight=mend, embed_layer="featurs"), "train")
@@ -397,7 +397,7 @@ def test_another_strength_makes_another_checkpoint(audited, tmp_path):
     assert len(folders | {plain}) == 3
 
 
-def test_a_mended_model_is_followed_by_the_command_that_looks_at_it(shell):
+def test_training_a_mended_model_prints_the_command_that_audits_it(shell):
     words = ("training.epochs=1", "reweight=adversary", "method=kmeans", "logger=none")
     said = shell("train", *words, "hydra.run.dir=mended")
     next_command = f"python discover.py {' '.join(words)}"
@@ -405,7 +405,7 @@ def test_a_mended_model_is_followed_by_the_command_that_looks_at_it(shell):
 
 
 @pytest.mark.slow
-def test_a_failing_group_is_mended_without_its_label(shell):
+def test_a_failing_group_is_mended_without_group_labels(shell):
     common = ("logger=none", "training.epochs=10")
     searched = ("cam=none", "method=spotlight", "method.search=published", "method.n_slices=2")
     shell("discover", *common, *searched, "hydra.run.dir=run")

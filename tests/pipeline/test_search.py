@@ -1,4 +1,4 @@
-"""What a search holds out, and what is said of it."""
+"""What a search holds out, and how that is described."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from weakspot import Predictions, Scan
 from weakspot.pipeline.search import plan_search
 
 
-def test_the_share_that_is_held_out_is_stated_as_it_is() -> None:
+def test_the_stated_share_is_the_one_actually_held_out() -> None:
     """A large group stays on one side, whatever share was asked for."""
     groups = np.repeat(["a", "b", "c"], [300, 60, 40])
     p = Predictions.from_arrays(

@@ -1,4 +1,4 @@
-"""What names a folder of the stores: everything that changes a result, and nothing else."""
+"""The name of a folder in the stores depends on everything that changes a result, and on nothing else."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ FIRST = ("logger=none", "training.epochs=1", "trainer.limit_train_batches=1", "t
 
 
 def made(shell, *words, script="train"):
-    """Which steps ran."""
+    """Return the steps that ran."""
     text = shell(script, *FIRST, *words)
     return [step for step in ("train", "infer") if f"{step} → outputs" in text]
 
 
 @pytest.mark.slow
-def test_what_changes_a_result_changes_the_key_and_what_does_not_does_not(shell):
+def test_the_key_changes_only_with_settings_that_change_the_result(shell):
     assert made(shell) == ["train"]
     for same in ("trainer=cpu", "num_workers=1", "dataset.spotlight_size=0.3"):
         assert made(shell, same) == [], same
@@ -62,14 +62,14 @@ def target(*names: str, **by_split: tuple[str, ...]) -> AuditTarget:
     return AuditTarget(named, Component("small_cnn", {}, SmallCNN), TrainingSettings(), Trainer)
 
 
-def test_other_classes_are_another_result() -> None:
+def test_other_classes_change_the_key() -> None:
     digits, letters = target(*"0123456789"), target(*"abcdefghij")
     assert checkpoint_folder(digits) == checkpoint_folder(target(*"0123456789"))
     assert checkpoint_folder(digits) != checkpoint_folder(letters)
     assert predictions_folder(digits, "same weights") != predictions_folder(letters, "same weights")
 
 
-def test_splits_of_other_classes_are_refused() -> None:
+def test_splits_with_different_classes_are_refused() -> None:
     odd = target(*"0123456789", val=tuple("012345678"))
     with pytest.raises(
         ValueError, match="train and val of dataset=digits do not have the same classes: 10 and 9"
@@ -95,13 +95,16 @@ class Net(nn.Module):
 
 
 @pytest.mark.slow
-def test_an_edited_network_is_another_network(shell):
+def test_an_edited_network_is_trained_again(shell):
     words = ("model=module", "model.path=net:Net", "model.head=fc")
     source = shell.folder / "net.py"
     source.write_text("SCALE = 1\n" + NET)
     assert made(shell, *words, script="infer") == ["train", "infer"]
     assert made(shell, *words, "model.cam_layer=body", script="infer") == []
-    where = ("model.embed_layer=cam_layer", "model.cam_layer=")  # whose setting then says what is inferred
+    where = (
+        "model.embed_layer=cam_layer",
+        "model.cam_layer=",
+    )  # model.cam_layer then decides what is inferred
     for layer in ("body.0", "body.1"):
         assert made(shell, *words, where[0], where[1] + layer, script="infer") == ["infer"]
         assert made(shell, *words, where[0], where[1] + layer, script="infer") == []
@@ -110,7 +113,7 @@ def test_an_edited_network_is_another_network(shell):
     given = ("checkpoint=pretrained", "model.kwargs={weights: net.pt}")
     namespace: dict[str, Any] = {}
     exec(source.read_text(), namespace)
-    for _ in range(2):  # as it is built, by what its weights are
+    for _ in range(2):  # a network used as built is identified by its weights
         torch.save(namespace["Net"](2).state_dict(), shell.folder / "net.pt")
         assert made(shell, *words, *given, script="infer") == ["infer"]
         assert made(shell, *words, *given, "seed=1", script="infer") == []
@@ -170,7 +173,7 @@ def unused():
 
 @pytest.fixture
 def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """A module of a user's own, of a model and a dataset, and beside it one that it imports."""
+    """A user's module with a model and a dataset, beside a second module that it imports."""
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "layers.py").write_text(
         LAYERS.replace("torch.nn.Linear", "lambda d, n: torch.nn.Linear(d, n)")
@@ -215,11 +218,11 @@ def test_every_argument_of_a_users_model_is_in_the_key(users: ModuleType, tmp_pa
     moved = shutil.copy(tmp_path / "w1.txt", tmp_path / "elsewhere" / "other.name")
     assert (
         folders(of_model(users.Net, file=str(moved))) == first
-    )  # what is in a file counts, not where it lies
+    )  # a file counts by its content, not its location
     assert folders(of_model(users.Net, file=str(moved), colour_of_plots="blue")) == first
 
 
-def test_an_edited_source_is_another_model_also_where_it_is_imported_from(
+def test_an_edit_of_a_module_that_a_model_imports_changes_its_digest(
     users: ModuleType, tmp_path: Path
 ) -> None:
     before = source_digest(users.Net)
@@ -236,7 +239,7 @@ def test_every_argument_of_a_users_dataset_is_in_the_key(users: ModuleType, tmp_
         of_data(users.Data, file=str(tmp_path / "w2.txt")),
         of_data(
             users.Data, file=str(tmp_path / "w1.txt"), invert=True
-        ),  # a setting that no fingerprint tells of
+        ),  # a setting that is not part of the fingerprint
         of_data(users.make_data, file=str(tmp_path / "w1.txt")),
         of_data(users.make_data, file=str(tmp_path / "w1.txt"), blur=3),
     ]
@@ -257,7 +260,7 @@ def write_pictures(root: Path) -> None:
     (root / "table.csv").write_text("\n".join(lines))
 
 
-def test_where_data_lie_makes_no_difference(tmp_path: Path) -> None:
+def test_the_location_of_the_data_makes_no_difference(tmp_path: Path) -> None:
     def both(root: Path) -> list[tuple[Path, Path]]:
         return [
             folders(of_data(ImageFolder, root=str(root), size=8)),
@@ -271,13 +274,13 @@ def test_where_data_lie_makes_no_difference(tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
     os.rename(tmp_path / "here", tmp_path / "far" / "there")
     assert both(tmp_path / "far" / "there") == here
-    write_pictures(tmp_path / "here")  # other times of change
+    write_pictures(tmp_path / "here")  # other modification times
     assert all(before != after for before, after in zip(here, both(tmp_path / "here"), strict=True))
     again = folders(of_data(ImageFolder, root=str(tmp_path / "far" / "there"), size=9))
     assert again[0] != here[0][0], "another size"
 
 
-def test_files_and_folders_in_settings_stand_for_what_is_in_them(tmp_path: Path) -> None:
+def test_files_and_folders_in_settings_stand_for_their_content(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "one").write_text("1")
     shutil.copytree(tmp_path / "a", tmp_path / "b")
@@ -292,7 +295,9 @@ def test_files_and_folders_in_settings_stand_for_what_is_in_them(tmp_path: Path)
     assert content_identity(plain) == plain
 
 
-def test_a_described_object_counts_by_its_source(users: ModuleType, tmp_path: Path) -> None:
+def test_editing_the_source_of_a_described_object_changes_its_identity(
+    users: ModuleType, tmp_path: Path
+) -> None:
     described = {"transform": {"_target_": "users.make_data", "blur": 1}}
     before = content_identity(described)
     edited = tmp_path / "code" / "users.py"
@@ -301,8 +306,8 @@ def test_a_described_object_counts_by_its_source(users: ModuleType, tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.optional  # test_an_edited_network_is_another_network runs in CI
-def test_a_models_own_file_is_not_passed_over(shell) -> None:
+@pytest.mark.optional  # test_an_edited_network_is_trained_again runs in CI
+def test_another_file_in_a_models_settings_trains_it_anew(shell) -> None:
     """`model.file=w1.txt`, then `w2.txt`: the second trains anew."""
     (shell.folder / "users.py").write_text(USERS)
     (shell.folder / "layers.py").write_text(LAYERS)
@@ -318,4 +323,4 @@ def test_a_models_own_file_is_not_passed_over(shell) -> None:
     path = os.pathsep.join([str(shell.folder), os.environ.get("PYTHONPATH", "")])
     assert runs("w1.txt")
     assert runs("w2.txt")
-    assert not runs("w3.txt")  # the content of w1.txt
+    assert not runs("w3.txt")  # same content as w1.txt

@@ -47,7 +47,7 @@ def fit(folder: Path, training: TrainingSettings, make_trainer=CPU) -> Path:
     return train(model(), DataModule(FewDigits, seed=0), training, make_trainer, folder)
 
 
-def test_a_checkpoint_loads_and_its_manifest_tells_how_well_it_did(tmp_path):
+def test_a_checkpoint_loads_and_its_manifest_has_the_metrics(tmp_path):
     checkpoint = fit(tmp_path / "store", TrainingSettings(epochs=2))
     load_weights(model(), checkpoint)
     assert is_trained(tmp_path / "store")
@@ -70,14 +70,14 @@ def whole(keep, tmp_path_factory):
 
 
 def interrupt(folder: Path, training: TrainingSettings, make_trainer=CPU):
-    """Two epochs of it."""
+    """Stop the training after two epochs."""
     with pytest.raises(InterruptedRunError):
         fit(folder, training, stopping_after(2, make_trainer))
     assert is_interrupted(folder)
     assert TrainingProgress.read(folder / "last.ckpt").epoch == 2
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, whole, keep):
+def test_an_interrupted_run_resumes_where_it_stopped(tmp_path, whole, keep):
     interrupt(tmp_path / "parts", TrainingSettings(epochs=3, keep=keep))
     fit(tmp_path / "parts", TrainingSettings(epochs=3, keep=keep))
     assert_same_result(tmp_path / "parts", whole)
@@ -88,8 +88,8 @@ class KilledError(BaseException):
 
 
 @pytest.mark.parametrize("write", [1, 2, 3, 4, 7])
-def test_a_run_that_dies_while_it_writes_goes_on(tmp_path, monkeypatch, whole, keep, write):
-    """Two files an epoch, then the manifest: whichever it dies at, before that file takes its place."""
+def test_a_run_that_dies_while_writing_can_be_resumed(tmp_path, monkeypatch, whole, keep, write):
+    """Two files an epoch, then the manifest: it dies just before one of them is put in its place."""
     replace, written = os.replace, []
 
     def dying(source, target):
@@ -112,7 +112,7 @@ def cut(path: Path):
 
 
 def flip(path: Path):
-    """One bit of a weight."""
+    """Flip one bit of a weight."""
     with zipfile.ZipFile(path) as archive:
         weights = max(map(archive.read, archive.namelist()), key=len)
     content = bytearray(path.read_bytes())
@@ -135,8 +135,8 @@ def test_a_damaged_checkpoint_is_noticed(tmp_path, caplog, whole, keep, damage):
 
 
 @pytest.mark.parametrize("damage", [cut, flip, Path.unlink])
-def test_what_the_last_epoch_holds_is_not_lost(tmp_path, caplog, damage):
-    """The epoch to keep is the last one, so that it is in both files."""
+def test_a_damaged_checkpoint_is_restored_from_the_last_epoch(tmp_path, caplog, damage):
+    """The epoch to keep is the last one, so it is in both files."""
     interrupt(tmp_path, TrainingSettings(epochs=3, keep="last"))
     damage(tmp_path / "model.ckpt")
     caplog.clear()
@@ -170,7 +170,7 @@ def growing_worse(**options):
 
 
 @pytest.mark.parametrize("lost", [False, True])
-def test_the_best_epoch_is_remembered_in_another_folder(tmp_path, caplog, lost):
+def test_the_best_epoch_is_kept_when_the_folder_is_copied(tmp_path, caplog, lost):
     training = TrainingSettings(epochs=3)
     fit(tmp_path / "whole", training, growing_worse)
     assert manifest_of(tmp_path / "whole")["kept_epoch"] != manifest_of(tmp_path / "whole")["last_epoch"]
@@ -186,7 +186,7 @@ def test_the_best_epoch_is_remembered_in_another_folder(tmp_path, caplog, lost):
 
 
 def test_a_run_that_stopped_early_is_not_trained_further(tmp_path, monkeypatch):
-    """It dies at the manifest, after the epoch that exhausted its patience."""
+    """It dies while writing the manifest, after the epoch that exhausted its patience."""
     training = TrainingSettings(epochs=9, patience=1)
     fit(tmp_path / "whole", training, growing_worse)
     with monkeypatch.context() as patch:
@@ -198,8 +198,8 @@ def test_a_run_that_stopped_early_is_not_trained_further(tmp_path, monkeypatch):
     assert_same_result(tmp_path / "parts", tmp_path / "whole")
 
 
-def test_a_full_disk_leaves_the_epochs_before(tmp_path, whole, keep):
-    """Files may grow to 10 kB, less than a checkpoint: the system's own error comes out of torch's writer."""
+def test_a_full_disk_keeps_the_earlier_epochs(tmp_path, whole, keep):
+    """Files are limited to 10 kB, less than a checkpoint, so torch's writer raises the system's own error."""
     folder = tmp_path / "parts"
     interrupt(folder, TrainingSettings(epochs=3, keep=keep))
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -237,8 +237,8 @@ fit(Path(sys.argv[1]), TrainingSettings(epochs=3, keep=sys.argv[3]))
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "flush", [7, pytest.param(13, marks=pytest.mark.optional)]
-)  # file and folder, twice an epoch: in the second epoch, at the manifest
-def test_a_killed_process_loses_the_epoch_it_was_in(tmp_path, whole, keep, flush):
+)  # file and folder, twice an epoch: 7 is in the second epoch, 13 at the manifest
+def test_a_killed_process_loses_only_the_current_epoch(tmp_path, whole, keep, flush):
     folder = tmp_path / "parts"
     command = [sys.executable, "-c", KILLED, str(folder), str(flush), keep]
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # sums depend on how many there are
@@ -250,14 +250,14 @@ def test_a_killed_process_loses_the_epoch_it_was_in(tmp_path, whole, keep, flush
     assert_same_result(folder, whole)
 
 
-def test_training_that_diverges_says_so_and_leaves_no_checkpoint(tmp_path):
+def test_training_that_diverges_is_reported_and_leaves_no_checkpoint(tmp_path):
     with pytest.raises(ValueError, match=r"smaller training\.learning_rate"):
         fit(tmp_path / "store", TrainingSettings(epochs=1, optimizer="sgd", learning_rate=1e12))
     assert not is_trained(tmp_path / "store")
 
 
 def test_validation_within_an_epoch_may_find_the_best_one(tmp_path):
-    """The first of two validations an epoch is the better one, and its weights are those that are kept."""
+    """The first of two validations in an epoch is the better one, so its weights are kept."""
 
     class Worse(Callback):
         def on_validation_end(self, trainer, pl_module):
@@ -275,7 +275,7 @@ def test_validation_within_an_epoch_may_find_the_best_one(tmp_path):
     assert TrainingProgress.read(tmp_path / "whole" / "last.ckpt").metrics["val/loss"] > 1
 
 
-def test_without_validation_nothing_can_be_kept(tmp_path):
+def test_training_without_validation_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="training ended without a validation"):
         fit(tmp_path, TrainingSettings(epochs=1), functools.partial(CPU, check_val_every_n_epoch=2))
 
@@ -291,7 +291,7 @@ def test_every_optimizer_and_schedule_lowers_the_loss(tmp_path, optimizer):
     assert numbers["train/loss"] < np.log(2)
 
 
-def test_groups_are_scored_by_their_own_rows_and_those_that_do_not_occur_are_not():
+def test_groups_are_scored_by_their_own_rows_and_absent_groups_are_not_scored():
     rng = np.random.default_rng(0)
     losses, correct, group = rng.random(200), rng.random(200) < 0.7, rng.integers(0, 4, 200)
     group[group == 2] = 3  # group 2 never occurs
@@ -323,7 +323,7 @@ def test_groups_are_attributes_of_few_values():
     assert (groups["sex"].values, groups["glasses"].values) == (("f", "m"), ("yes", "no", "(missing)"))
 
 
-def test_every_group_is_told_as_a_plain_loop_finds_it(tmp_path):
+def test_the_metrics_of_every_group_match_a_plain_loop(tmp_path):
     folder = tmp_path / "store"
     checkpoint = fit(folder, TrainingSettings(epochs=1, keep="last"))
     told = json.loads((folder / "manifest.json").read_text())["last_epoch"]
@@ -348,7 +348,7 @@ def test_every_group_is_told_as_a_plain_loop_finds_it(tmp_path):
 
 
 class LargeCNN(SmallCNN):
-    """Stands for a network that takes long on a CPU."""
+    """Stands for a network that is slow on a CPU."""
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ class LargeCNN(SmallCNN):
         (SmallCNN, "smaller images (dataset.size=), fewer epochs (training.epochs=), a GPU"),
     ],
 )
-def test_a_training_that_will_take_long_says_so_at_its_first_batches(
+def test_a_training_that_will_take_long_is_reported_at_its_first_batches(
     kind, faster, tmp_path, monkeypatch, caplog
 ):
     data = DataModule(FewDigits, seed=0)
@@ -374,6 +374,6 @@ def test_a_training_that_will_take_long_says_so_at_its_first_batches(
     with caplog.at_level("INFO"):
         assert said_where_a_batch_takes(10) == []
         (said,) = said_where_a_batch_takes(300)
-    # After two batches of warm-up and one that is measured, of two epochs of three, three are left.
+    # Two epochs of three batches: after two for warm-up and one that is timed, three are left.
     assert "about 15 min on this CPU (300.0 s a batch, 3 batches an epoch, 2 epochs at most)" in said
     assert said.endswith(f"; faster: {faster}")

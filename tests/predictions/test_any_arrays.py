@@ -1,4 +1,4 @@
-"""Whatever arrays somebody hands over: they are recorded as they are, or refused in one sentence."""
+"""Arbitrary arrays are recorded unchanged, or refused in one sentence."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TEXTS = st.text(max_size=6)
 
 @st.composite
 def arguments(draw: st.DrawFn) -> dict[str, Any]:
-    """What `Predictions.from_arrays` may be given, in lengths that agree as a rule."""
+    """Arguments for `Predictions.from_arrays`, in most cases of equal lengths."""
     n, d, c = draw(st.integers(0, 6)), draw(st.integers(0, 4)), draw(st.integers(1, 3))
     m = draw(st.sampled_from([n, n, n, n + 1]))
 
@@ -65,7 +65,7 @@ def arguments(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def assert_refused(error: Exception) -> None:
-    """In one sentence, and on purpose: the error is raised in this project, not in a library that choked on a value."""
+    """Check that this project raised the error, in one sentence, not a library that failed on a value."""
     said = str(error)
     assert said.strip()
     assert len(said.splitlines()) == 1, said
@@ -103,7 +103,7 @@ def test_arrays_are_recorded_or_refused(given_arrays: dict[str, Any]):
 
 @FEW
 @given(arguments(), st.sampled_from(words()))
-def test_what_is_recorded_can_be_searched_or_is_refused(given_arrays: dict[str, Any], word: str):
+def test_recorded_arrays_can_be_searched_or_are_refused(given_arrays: dict[str, Any], word: str):
     try:
         p = Predictions.from_arrays(**given_arrays)
         slices = find(word)().fit(p).slices_
@@ -117,7 +117,7 @@ def test_what_is_recorded_can_be_searched_or_is_refused(given_arrays: dict[str, 
 
 @st.composite
 def failing_halves(draw: st.DrawFn) -> dict[str, Any]:
-    """Eighty examples of two halves, in one of which the model fails, with odd values strewn among them."""
+    """Eighty examples in two halves, of which the model fails on one, with odd values scattered among them."""
     n = 80
     half = np.arange(n) % 2
     x = (
@@ -144,7 +144,7 @@ def failing_halves(draw: st.DrawFn) -> dict[str, Any]:
 
 @FEW
 @given(failing_halves(), st.sampled_from(["scan", "spotlight", "udis", "kmeans"]), st.booleans())
-def test_what_is_found_can_be_reported(given_arrays: dict[str, Any], word: str, tested: bool):
+def test_findings_can_be_reported(given_arrays: dict[str, Any], word: str, tested: bool):
     """As a page, and as a file that is read back."""
     held_out = np.arange(80) % 4 > 1
     try:

@@ -35,7 +35,7 @@ def example(**values: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_what_was_written_is_read(seed: int, tmp_path: Path) -> None:
+def test_lines_are_read_as_they_were_written(seed: int, tmp_path: Path) -> None:
     pick = random.Random(seed)
     rows = [{name: pick.choice(VALUES) for name in "abc" if pick.random() < 0.7} for _ in range(seed % 5 + 1)]
     table = read_json_lines(write(tmp_path, *rows))
@@ -47,7 +47,7 @@ def test_what_was_written_is_read(seed: int, tmp_path: Path) -> None:
         assert read in (wanted, as_texts)
 
 
-def test_predictions_are_those_of_the_same_parquet(tmp_path: Path) -> None:
+def test_predictions_equal_those_of_the_same_parquet_file(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = [
         {
@@ -120,8 +120,8 @@ def test_other_encodings_and_empty_files_are_refused(tmp_path: Path) -> None:
         read_json_lines(file)
 
 
-def test_the_repeated_one_of_very_many_names_is_told_at_once(tmp_path: Path) -> None:
-    file = tmp_path / "p.jsonl"  # comparing all with all would take minutes
+def test_a_repeated_key_among_very_many_is_found_quickly(tmp_path: Path) -> None:
+    file = tmp_path / "p.jsonl"  # comparing all pairs would take minutes
     file.write_text("{" + "".join(f'"{name}":0,' for name in range(200_000)) + '"199999":0}\n')
     with pytest.raises(DamagedError, match="there are two '199999'"):
         read_json_lines(file)
@@ -130,14 +130,14 @@ def test_the_repeated_one_of_very_many_names_is_told_at_once(tmp_path: Path) -> 
 # --- scores
 
 
-def test_a_score_gives_losses_and_what_is_correct(tmp_path: Path) -> None:
+def test_a_score_gives_losses_and_correctness(tmp_path: Path) -> None:
     p = Predictions.load(write(tmp_path, *(example(score=s, kind="x") for s in (0, 0.25, 0.5, True))))
     np.testing.assert_array_equal(p.losses, [1, 0.75, 0.5, 0])
     np.testing.assert_array_equal(p.correct, [False, False, True, True])
     assert p.attributes.column_names == ["kind"]
 
 
-def test_every_line_may_have_its_scale_upside_down_too(tmp_path: Path) -> None:
+def test_every_line_may_have_its_own_scale_even_a_reversed_one(tmp_path: Path) -> None:
     scales = [(1, 1, 5), (4, 1, 5), (2, 10, 0)]
     rows = [example(score=s, score_worst=w, score_best=b) for s, w, b in scales]
     p = Predictions.load(write(tmp_path, *rows))
@@ -154,7 +154,7 @@ def test_a_scale_without_an_end_is_refused(worst: float, best: float) -> None:
         losses_of_scores([0.0, 0.5], worst, best)
 
 
-def test_correct_that_is_given_stays(tmp_path: Path) -> None:
+def test_given_correctness_is_kept(tmp_path: Path) -> None:
     p = Predictions.load(write(tmp_path, example(score=0.9, correct=False), example(score=0.1, correct=True)))
     np.testing.assert_array_equal(p.correct, [False, True])
 
@@ -162,7 +162,7 @@ def test_correct_that_is_given_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "given", [{"loss": 0.5}, {"label": 1, "prediction": 0}, {"logits": [2.0, 1.0], "label": 1}]
 )
-def test_beside_what_says_losses_a_score_is_an_attribute(given: dict[str, Any], tmp_path: Path) -> None:
+def test_a_score_is_an_attribute_if_losses_are_known_otherwise(given: dict[str, Any], tmp_path: Path) -> None:
     p = Predictions.load(write(tmp_path, *(example(score=s, **given) for s in (0.3, 7))))
     assert p.attributes["score"].to_pylist() == [0.3, 7]
 
@@ -171,7 +171,7 @@ def test_beside_what_says_losses_a_score_is_an_attribute(given: dict[str, Any], 
 
 
 @pytest.mark.parametrize("name", ["text", "prompt"])
-def test_texts_are_what_there_is_to_look_at(name: str, tmp_path: Path) -> None:
+def test_texts_become_the_previews(name: str, tmp_path: Path) -> None:
     p = Predictions.load(write(tmp_path, example(**{name: "What is 2 + 2?"}), example()))
     previews = FilePreviews(p)
     assert previews.texts == ["What is 2 + 2?", ""]
@@ -179,7 +179,7 @@ def test_texts_are_what_there_is_to_look_at(name: str, tmp_path: Path) -> None:
     assert not FilePreviews(Predictions.from_arrays(np.eye(2), attributes={name: ["a", "b"]}))
 
 
-def test_a_table_of_images_is_read_with_its_lines(tmp_path: Path) -> None:
+def test_a_table_of_images_is_read_and_its_errors_name_the_line(tmp_path: Path) -> None:
     from PIL import Image
 
     rows = [{"path": f"{row}.png", "label": row % 2, "split": "test", "age": row} for row in range(4)]

@@ -1,4 +1,4 @@
-"""Embeddings that lie in a file are searched and described there; copies of them go to files, too."""
+"""Memory-mapped embeddings are searched and described in place; copies of them go to files, too."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from weakspot.testing import example_predictions
 
 @pytest.fixture
 def mapped(tmp_path, monkeypatch):
-    """`example_predictions()`, its embeddings in a file, and every copy of them large."""
+    """`example_predictions()` with its embeddings in a file, and every copy counted as large."""
     monkeypatch.setattr(mapped_copies, "LARGE", 0)
     p = example_predictions()
     np.save(tmp_path / "embeddings.npy", p.embeddings)
@@ -42,7 +42,7 @@ def test_small_copies_are_kept_in_memory(mapped, monkeypatch):
     assert not is_mapped(mapped.take(np.arange(160)).embeddings)
 
 
-def test_a_full_disk_is_a_sentence(mapped, monkeypatch):
+def test_a_full_disk_is_reported_in_one_sentence(mapped, monkeypatch):
     monkeypatch.setattr(mapped_copies, "TemporaryFile", partial(open, "/dev/full", "w+b"))
     with pytest.raises(
         OSError, match=r"has no room for a copy of 0\.0 GiB \(No space left on device\); set TMPDIR"
@@ -51,7 +51,7 @@ def test_a_full_disk_is_a_sentence(mapped, monkeypatch):
 
 
 @every
-def test_every_method_finds_and_describes_the_same_where_copies_are_files(word, mapped):
+def test_every_method_finds_and_describes_the_same_if_copies_are_files(word, mapped):
     def found(p: Predictions) -> tuple[np.ndarray, Findings]:
         searched = search(made(word), p, confirm=0.5)
         build = Findings.build(p, searched.slices, confirm=searched.confirm)

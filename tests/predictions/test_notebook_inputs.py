@@ -1,4 +1,4 @@
-"""What a notebook holds: each kind of array, column and frame is read as what it says, or refused in a sentence."""
+"""Inputs from a notebook: each kind of array, column and frame is read as intended, or refused in one sentence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOGITS = np.array([[2.0, -1], [0.5, 1], [-3, 2], [1, 4]])
 
 
 class Column:
-    """A column as Polars has them: an Arrow stream, and a way to NumPy."""
+    """A column like those of Polars: an Arrow stream that can be converted to NumPy."""
 
     def __init__(self, values: pa.Array, dtype: object = None) -> None:
         self.values, self.dtype = pa.chunked_array([values]), dtype
@@ -33,7 +33,7 @@ class Column:
 
 
 class Frame:
-    """A frame as Polars has them: nothing but an Arrow stream."""
+    """A frame like those of Polars: only an Arrow stream."""
 
     def __init__(self, **columns: object) -> None:
         self.table = pa.table(columns)
@@ -43,7 +43,7 @@ class Frame:
 
 
 class Enum:
-    """An enumeration's type as Polars has it."""
+    """The type of an enumeration, as in Polars."""
 
     categories = pa.array(["small", "large"])
 
@@ -59,7 +59,7 @@ def rows_of_objects() -> np.ndarray:
     "embeddings",
     [
         rows_of_objects(),
-        rows_of_objects()[:, None],  # a frame of nothing but that column
+        rows_of_objects()[:, None],  # a frame with only that column
         pa.table({"embedding": X.tolist()}),
         Column(pa.array(X.tolist())),
         pa.array(X.tolist()),
@@ -90,7 +90,7 @@ def test_embeddings_are_read(embeddings):
         (np.array(["1", "2"]), "embeddings must be numbers, not <U1"),
     ],
 )
-def test_embeddings_that_are_refused(embeddings, message):
+def test_invalid_embeddings_are_refused(embeddings, message):
     with pytest.raises(ValueError, match=message):
         Predictions.from_arrays(embeddings)
 
@@ -115,13 +115,13 @@ def test_embeddings_that_are_refused(embeddings, message):
         ),
     ],
 )
-def test_labels_in_their_order(labels, classes, indices):
+def test_labels_keep_the_order_of_their_type(labels, classes, indices):
     p = Predictions.from_arrays(X, labels=labels, outputs=LOGITS)
     assert p.classes() == classes
     assert p.labels.tolist() == indices
 
 
-def test_numbers_as_names_stand_by_value():
+def test_numeric_names_are_sorted_by_value():
     names = [f"{value}.0" for value in range(12)]
     p = Predictions.from_arrays(np.ones((12, 2)), labels=names, outputs=np.eye(12) * 9)
     assert p.accuracy == 1
@@ -129,7 +129,7 @@ def test_numbers_as_names_stand_by_value():
     assert q.classes() == tuple(f"{value + 1}.5" for value in range(12))
 
 
-def test_the_order_that_is_assumed_is_said(caplog):
+def test_an_assumed_order_of_classes_is_logged(caplog):
     with caplog.at_level(logging.WARNING):
         Predictions.from_arrays(X, labels=["no", "yes", "no", "yes"], outputs=LOGITS)
         Predictions.from_arrays(X, labels=["no", "yes", "no", "yes"], predictions=[0, 1, 1, 1])
@@ -146,7 +146,7 @@ def test_the_order_that_is_assumed_is_said(caplog):
     assert not caplog.records
 
 
-def test_which_array_holds_names_is_said(caplog):
+def test_the_warning_says_which_array_holds_names(caplog):
     with caplog.at_level(logging.WARNING):
         Predictions.from_arrays(X, labels=[0, 1, 0, 1], predictions=["no", "yes", "no", "yes"])
     assert caplog.records[0].getMessage().startswith("predictions are names")
@@ -163,7 +163,7 @@ def test_classes_that_differ_in_case_alone_are_pointed_out(caplog):
 
 
 @pytest.mark.parametrize("labels", [["a", "b"] * 2, ["1", "2"] * 2])
-def test_an_order_that_nobody_can_know_is_refused(labels):
+def test_an_ambiguous_order_of_classes_is_refused(labels):
     three = np.hstack([LOGITS, LOGITS[:, :1]])
     with pytest.raises(ValueError, match=r"3 columns but the task has 2 classes: store labels as indices"):
         Predictions.from_arrays(X, labels=labels, outputs=three)
@@ -185,13 +185,13 @@ def test_one_logit_is_that_of_the_second_class(logit, labels):
     np.testing.assert_allclose(p.losses, expected, rtol=1e-5)
 
 
-def test_one_logit_where_only_one_class_occurs():
+def test_one_logit_if_only_one_class_occurs():
     p = Predictions.from_arrays(X, labels=np.zeros(4, int), outputs=np.array([-2.0, 1, 3, -1]))
     assert p.accuracy == 0.5
     assert p.losses.max() == pytest.approx(np.log1p(np.exp(3)))
 
 
-def test_one_column_of_nobody_knows_what():
+def test_one_output_column_of_unknown_meaning_is_refused():
     with pytest.raises(ValueError, match="outputs have one column, whose meaning is unknown without labels"):
         Predictions.from_arrays(X, outputs=LOGITS[:, :1])
     assert Predictions.from_arrays(X, outputs=LOGITS[:, :1], task=Regression()).predictions.tolist() == [
@@ -215,7 +215,7 @@ SIGMOID = 1 / (1 + np.exp(-LOGITS))
         (SIGMOID, LOGITS, [[0, 1], [1, 1], [0, 0], [1, 0]]),
     ],
 )
-def test_probabilities_are_refused_until_they_are_called_so(probabilities, logits, labels):
+def test_probabilities_are_refused_unless_declared_as_such(probabilities, logits, labels):
     with pytest.raises(
         ValueError, match=r"look like probabilities, not logits .* say outputs_are=probabilities"
     ):
@@ -237,10 +237,10 @@ def test_probabilities_are_refused_until_they_are_called_so(probabilities, logit
         ),
         ({"outputs": SIGMOID}, "sum to 1; are they logits"),
         ({"outputs": LOGITS[:, 0], "labels": [0, 1, 0, 1]}, "probabilities lie between 0 and 1; are they"),
-        ({"outputs": LOGITS[:, 0], "task": Regression()}, "does not fit a regression task"),
+        ({"outputs": LOGITS[:, 0], "task": Regression()}, "probabilities do not fit a regression task"),
     ],
 )
-def test_what_are_no_probabilities(arrays, message):
+def test_outputs_that_are_not_probabilities_are_refused(arrays, message):
     with pytest.raises(ValueError, match=message):
         Predictions.from_arrays(X, outputs_are="probabilities", **arrays)
     with pytest.raises(ValueError, match="choose logits or probabilities"):
@@ -288,7 +288,7 @@ def test_attributes_are_read(column, kept):
     ] == kept
 
 
-def test_a_frame_that_is_nothing_but_an_arrow_stream():
+def test_a_frame_that_is_only_an_arrow_stream_is_read():
     nested = [{"lens": "wide", "iso": 100}] * 3 + [None]
     p = Predictions.from_arrays(X, attributes=Frame(site=["a", "b", None, "a"], camera=nested))
     assert p.attributes.to_pydict() == {

@@ -1,4 +1,4 @@
-"""Other predictions on which slices are tested: classes go by their names, and no searched example is tested on."""
+"""Testing slices on other predictions: classes are matched by name, and no searched example is tested on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ N = 600
 
 
 def animals(names, seed, failing="cat", **extra):
-    """Animals of which the model gets most of one kind wrong where the first coordinate is positive."""
+    """Animals; the model gets most of one kind wrong if the first coordinate is positive."""
     rng = np.random.default_rng(seed)
     labels = rng.choice(names, N)
     embeddings = rng.normal(size=(N, 3)).astype(np.float32)
@@ -33,7 +33,7 @@ def animals(names, seed, failing="cat", **extra):
     )
 
 
-def test_classes_go_by_their_names():
+def test_classes_are_matched_by_name():
     p, other = animals(["ant", "cat", "dog"], 0), animals(["bee", "cat", "dog"], 1)
     aligned = align_classes(other, p)
     assert aligned.classes() == ("ant", "cat", "dog", "bee")
@@ -52,7 +52,7 @@ def test_classes_go_by_their_names():
         ({"labels": np.linspace(0, 1, N), "outputs": np.zeros((N, 1))}, "is a regression task"),
     ],
 )
-def test_predictions_of_something_else_are_refused(extra, reason):
+def test_predictions_of_another_task_are_refused(extra, reason):
     p = animals(["ant", "cat", "dog"], 0)
     fields = {"losses": p.losses, "labels": np.where(np.arange(N) % 2, "cat", "dog")} | extra
     if fields["labels"] is None:
@@ -67,7 +67,7 @@ def test_predictions_of_something_else_are_refused(extra, reason):
         align_classes(*named)
 
 
-def test_what_both_hold_is_found_under_any_id():
+def test_shared_examples_are_found_under_any_id():
     p, other = animals(["cat", "dog"], 0), animals(["cat", "dog"], 1)
     assert not shared_examples(other, p).any()
     renamed = Predictions.from_arrays(
@@ -79,7 +79,7 @@ def test_what_both_hold_is_found_under_any_id():
         examples_to_test(renamed, p)
     with pytest.raises(ValueError, match="is empty"):
         examples_to_test(renamed.take(np.arange(0)), p)
-    # an embedding of few values is no example: losses tell them apart, or else the id
+    # embeddings of few values do not identify an example: the loss does, or else the id
     flat = {"labels": p.labels, "predictions": p.predictions}
     numbered, others = (Predictions.from_arrays(np.ones((N, 1)), **flat, ids=q.ids) for q in (p, other))
     assert not shared_examples(others, numbered).any()
@@ -110,11 +110,11 @@ def test_searched_examples_are_left_out_of_the_test_and_the_findings_say_so():
     found = Scan(n_slices=1, draws=0).fit(p).slices_
     confirmation = Findings.build(p, found, confirm=both, projection="none").confirmation
     assert confirmation.tested == N
-    assert "without 200 that were searched, too" in confirmation.explanation
+    assert "leaving out 200 that had been searched" in confirmation.explanation
 
 
 @pytest.mark.parametrize("copied", [0, 2, 60])
-def test_copies_on_both_sides_are_pointed_out(copied):
+def test_many_copies_among_the_held_out_examples_are_pointed_out(copied):
     p = animals(["cat", "dog"], 0)
     rows = np.concatenate([np.arange(N // 2), np.arange(copied), np.arange(N // 2, N - copied)])
     q = replace(p.take(rows), ids=np.array([f"new {i}" for i in range(N)]))
@@ -126,7 +126,7 @@ def test_copies_on_both_sides_are_pointed_out(copied):
 
 
 def test_a_file_with_fewer_classes_tests_the_same_class(tmp_path):
-    """Cats fail in what is searched, dogs in the file. Its first class is cat, where the other's is ant."""
+    """Cats fail in the searched record, dogs in the file. The file's first class is cat, the record's is ant."""
     for name, p in (
         ("a", animals(["ant", "cat", "dog"], 0)),
         ("b", animals(["cat", "dog"], 1, failing="dog")),

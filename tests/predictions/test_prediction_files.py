@@ -18,6 +18,7 @@ from safetensors.torch import save_file as save_tensors
 
 from weakspot.predictions import Predictions
 from weakspot.predictions.user_files import read_file
+from weakspot.tasks import Regression
 
 N, D, C = 30, 6, 3
 
@@ -39,7 +40,7 @@ def arrays() -> dict[str, np.ndarray]:
 
 
 def reference(arrays: dict[str, np.ndarray]) -> Predictions:
-    """What `from_arrays` itself makes of them."""
+    """The arrays as `from_arrays` reads them."""
     fields = {name: array for name, array in arrays.items() if name not in ("colour", "age")}
     return Predictions.from_arrays(**fields, attributes={name: arrays[name] for name in ("colour", "age")})
 
@@ -57,14 +58,14 @@ def rows_of(array: np.ndarray) -> Any:
     return pa.array(list(array))
 
 
-def test_npz_holds_what_went_in(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+def test_npz_is_read_as_it_was_written(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
     np.savez(tmp_path / "p.npz", **arrays)
     read = Predictions.load(tmp_path / "p.npz")
     assert_equal(read, reference(arrays))
     assert read.manifest["source"] == str(tmp_path / "p.npz")
 
 
-def test_npz_needs_embeddings_only(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+def test_npz_needs_only_embeddings(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
     np.savez(tmp_path / "p.npz", embedding=arrays["embeddings"], loss=arrays["losses"])
     read = read_file(tmp_path / "p.npz")
     np.testing.assert_array_equal(read.losses, arrays["losses"])
@@ -119,7 +120,7 @@ def test_safetensors_with_a_table_beside(tmp_path: Path, arrays: dict[str, np.nd
 
 @pytest.mark.parametrize("given", ["p.safetensors", "p.csv"])
 @pytest.mark.parametrize("column", ["loss", "age"])
-def test_two_files_of_other_lengths_are_both_named(tmp_path: Path, given: str, column: str) -> None:
+def test_two_files_of_different_lengths_are_both_named(tmp_path: Path, given: str, column: str) -> None:
     save_file({"embeddings": np.ones((N, D), np.float32)}, tmp_path / "p.safetensors")
     lines = [f"id,{column}", *(f"a{row},{row}" for row in range(N - 1))]
     (tmp_path / "p.csv").write_text("\n".join(lines) + "\n")
@@ -132,7 +133,9 @@ def test_two_files_of_other_lengths_are_both_named(tmp_path: Path, given: str, c
 
 
 @pytest.mark.parametrize("beside", [False, True])
-def test_csv_as_a_person_writes_it(tmp_path: Path, arrays: dict[str, np.ndarray], beside: bool) -> None:
+def test_csv_with_plain_column_names_is_read(
+    tmp_path: Path, arrays: dict[str, np.ndarray], beside: bool
+) -> None:
     names = {"ids": "id", "labels": "label", "predictions": "prediction", "losses": "loss", "counts": "count"}
     table = {name: arrays[field] for field, name in names.items()} | {k: arrays[k] for k in ("colour", "age")}
     long = {"embedding": arrays["embeddings"], "output": arrays["outputs"]}
@@ -156,7 +159,7 @@ def test_safetensors_alone_stays_on_disk(tmp_path: Path) -> None:
         {"embeddings": np.ones((60_000, 128), np.float32), "losses": np.ones(60_000)},
         tmp_path / "p.safetensors",
     )
-    read_file(tmp_path / "p.safetensors")  # whatever is imported on the way is imported now
+    read_file(tmp_path / "p.safetensors")  # all imports on the way are done now
 
     def private() -> int:
         status = Path("/proc/self/status").read_text().splitlines()
@@ -228,7 +231,7 @@ def test_an_ordered_categorical_numbers_the_classes(tmp_path: Path, arrays: dict
 
 
 @pytest.mark.parametrize("name", ["probabilities", "probs"])
-def test_probabilities_are_known_by_their_name(
+def test_probabilities_are_recognised_by_their_name(
     tmp_path: Path, arrays: dict[str, np.ndarray], name: str
 ) -> None:
     p = np.exp(arrays["outputs"]) / np.exp(arrays["outputs"]).sum(axis=1, keepdims=True)
@@ -248,7 +251,7 @@ def test_probabilities_are_known_by_their_name(
         read_file(tmp_path / "both.npz")
 
 
-def test_one_column_of_probabilities_is_not_taken_for_that_of_the_predictions(
+def test_one_column_of_probabilities_is_not_taken_for_those_of_the_predictions(
     tmp_path: Path, arrays: dict[str, np.ndarray]
 ) -> None:
     labels, sure = np.arange(N) % 2, np.linspace(0.5, 1, N)
@@ -265,6 +268,102 @@ def test_one_column_of_probabilities_is_not_taken_for_that_of_the_predictions(
         read_file(tmp_path / "own.npz")
 
 
+@pytest.mark.parametrize("shape", [(N,), (N, 1)])
+@pytest.mark.parametrize(
+    "beside", [{"correct": np.arange(N) % 2 == 0}, {"losses": np.ones(N)}, {"labels": np.arange(N) % 3}]
+)
+def test_one_column_of_probabilities_beside_what_it_may_contradict_is_refused(
+    tmp_path: Path, arrays: dict[str, np.ndarray], shape: tuple[int, ...], beside: dict[str, np.ndarray]
+) -> None:
+    given = {"embeddings": arrays["embeddings"], "labels": np.arange(N) % 2, "probs": np.full(shape, 0.7)}
+    np.savez(tmp_path / "my.npz", **given | beside)
+    with pytest.raises(ValueError, match=r"my\.npz: 'probs' has one column, which is read as"):
+        read_file(tmp_path / "my.npz")
+
+
+def test_outputs_in_columns_named_after_classes_are_not_taken_for_attributes(
+    tmp_path: Path, arrays: dict[str, np.ndarray]
+) -> None:
+    given = {
+        "embeddings": arrays["embeddings"],
+        "labels": arrays["labels"],
+        "predictions": arrays["predictions"],
+    }
+    np.savez(tmp_path / "my.npz", **given, prob_cat=arrays["losses"], prob_dog=arrays["losses"])
+    with pytest.raises(
+        ValueError, match=r"'prob_cat', 'prob_dog' … look like a model's outputs: name them prob"
+    ):
+        read_file(tmp_path / "my.npz")
+    np.savez(
+        tmp_path / "both.npz",
+        **given,
+        outputs=arrays["outputs"],
+        prob_cat=arrays["losses"],
+        prob_dog=arrays["losses"],
+    )
+    assert read_file(tmp_path / "both.npz").attributes.column_names == ["prob_cat", "prob_dog"]
+    np.savez(tmp_path / "matrix.npz", **given, softmax=arrays["outputs"])
+    with pytest.raises(
+        ValueError, match=r"'softmax' has shape .*; if these are a model's outputs, name them"
+    ):
+        read_file(tmp_path / "matrix.npz")
+
+
+def test_errors_of_probabilities_name_their_column(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    given = {"embeddings": arrays["embeddings"], "labels": arrays["labels"]}
+    np.savez(tmp_path / "my.npz", **given, probs=arrays["outputs"])
+    with pytest.raises(
+        ValueError, match=r"my\.npz: probs: row .* but probabilities lie between 0 and 1 and sum to 1"
+    ):
+        read_file(tmp_path / "my.npz")
+
+
+def test_numbered_columns_of_one_number_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "my.csv").write_text("embedding_1,embedding_01,loss\n1,2,3\n")
+    with pytest.raises(ValueError, match="'embedding_01' is the second column of number 1; keep one of them"):
+        read_file(tmp_path / "my.csv")
+
+
+def test_a_column_without_a_name_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "my.csv").write_text(",embedding_0,loss\n0,1,3\n1,2,3\n")
+    assert read_file(tmp_path / "my.csv").attributes.column_names == []
+    assert "my.csv: a column without a name is left out" in caplog.text
+
+
+def test_whole_numbers_are_quantities_if_the_task_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    prices = np.arange(200) * 3
+    np.savez(tmp_path / "my.npz", embeddings=np.eye(200), labels=prices, predictions=prices + 2)
+    assert read_file(tmp_path / "my.npz").task.kind == "classification"
+    assert (
+        "have 200 values in 200 rows and are taken for classes; if they are quantities, add task="
+        in caplog.text
+    )
+    p = read_file(tmp_path / "my.npz", task=Regression())
+    np.testing.assert_allclose(p.losses, 4)
+    np.savez(tmp_path / "my.npz", embeddings=np.eye(200), labels=prices - 100, predictions=prices)
+    with pytest.raises(
+        ValueError, match=r"is -100, outside .*; if these are quantities, add task=regression"
+    ):
+        read_file(tmp_path / "my.npz")
+
+
+def test_columns_that_contradict_each_other_are_reported(caplog: pytest.LogCaptureFixture) -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(3, size=100)
+    outputs = np.eye(3)[labels] * 5
+    x = rng.normal(size=(100, 4))
+    Predictions.from_arrays(x, labels=labels, outputs=outputs, predictions=labels, correct=np.ones(100, bool))
+    assert not caplog.records
+    Predictions.from_arrays(x, labels=labels, outputs=outputs, predictions=np.roll(labels, 1))
+    assert "predictions are not the class of the largest output in 62 %" in caplog.text
+    Predictions.from_arrays(x, labels=labels, predictions=labels, correct=np.zeros(100, bool))
+    assert "correct says the opposite of labels and predictions in 100 % of the rows" in caplog.text
+    Predictions.from_arrays(x, losses=-rng.exponential(size=100))
+    assert "all losses are 0 or negative" in caplog.text
+
+
 def test_a_probability_of_something_else_is_an_attribute(
     tmp_path: Path, arrays: dict[str, np.ndarray]
 ) -> None:
@@ -279,12 +378,12 @@ def test_a_probability_of_something_else_is_an_attribute(
     assert read_file(tmp_path / "my.npz").attributes.column_names == ["probability", "prob"]
 
 
-def test_unknown_ending_lists_the_known(tmp_path: Path) -> None:
+def test_an_unknown_ending_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_text("0.1 0.2")
     refused(tmp_path / "p.txt", ".npz, .safetensors, .csv, .parquet, .jsonl, .pkl, .pickle")
 
 
-def test_missing_file(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     refused(tmp_path / "p.npz", "no predictions", kind=FileNotFoundError)
 
 
@@ -304,7 +403,7 @@ def test_missing_file(tmp_path: Path) -> None:
         ({"id": (N,)}, ["both hold ids"]),
     ],
 )
-def test_npz_refusals(
+def test_invalid_npz_files_are_refused(
     tmp_path: Path, arrays: dict[str, np.ndarray], change: dict[str, tuple[int, ...] | None], words: list[str]
 ) -> None:
     for name, shape in change.items():
@@ -318,12 +417,14 @@ def test_npz_refusals(
     refused(tmp_path / "p.npz", *words)
 
 
-def test_words_near_ids_and_counts_are_attributes(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+def test_names_that_resemble_ids_and_counts_are_attributes(
+    tmp_path: Path, arrays: dict[str, np.ndarray]
+) -> None:
     np.savez(tmp_path / "p.npz", embeddings=arrays["embeddings"], country=arrays["colour"], sid=arrays["age"])
     assert read_file(tmp_path / "p.npz").attributes.column_names == ["country", "sid"]
 
 
-def test_not_a_number_is_named(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+def test_nan_values_are_named(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
     arrays["losses"][4] = np.nan
     np.savez(tmp_path / "p.npz", **arrays)
     refused(tmp_path / "p.npz", "losses", "row 4", "004")
@@ -341,7 +442,7 @@ def test_pickles_are_never_opened(tmp_path: Path, arrays: dict[str, np.ndarray])
     assert not (tmp_path / "sprung").exists()
 
 
-def test_damaged_files(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+def test_damaged_files_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
     np.savez(tmp_path / "p.npz", **arrays)
     whole = (tmp_path / "p.npz").read_bytes()
     with zipfile.ZipFile(tmp_path / "p.npz") as archive:
@@ -364,18 +465,18 @@ def test_damaged_files(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
         ({"output_0": [1.0, 2.0, 3.0], "output_2": [1.0, 2.0, 3.0]}, ["'output_1' is missing"]),
     ],
 )
-def test_parquet_refusals(tmp_path: Path, column: dict[str, Any], words: list[str]) -> None:
+def test_invalid_parquet_files_are_refused(tmp_path: Path, column: dict[str, Any], words: list[str]) -> None:
     table = {"embedding": [[1.0, 2.0]] * 3, "race": ["a", "b", "c"]} | column
     pq.write_table(pa.table(table), tmp_path / "p.parquet")
     refused(tmp_path / "p.parquet", *words)
 
 
-def test_an_empty_table(tmp_path: Path) -> None:
+def test_an_empty_table_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"embedding": pa.array([], pa.list_(pa.float32()))}), tmp_path / "p.parquet")
     refused(tmp_path / "p.parquet", "no rows")
 
 
-def test_two_tables_beside(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+def test_two_tables_beside_a_file_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
     save_file({"embeddings": arrays["embeddings"]}, tmp_path / "p.safetensors")
     pyarrow.csv.write_csv(pa.table({"age": arrays["age"]}), tmp_path / "p.csv")
     pq.write_table(pa.table({"age": arrays["age"]}), tmp_path / "p.parquet")

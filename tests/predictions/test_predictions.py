@@ -34,7 +34,7 @@ def test_names_become_indices_into_sorted_classes():
     assert p.name_of(p.predictions, 0) == "cat"
 
 
-def test_multilabel_is_right_only_where_every_class_is():
+def test_multilabel_is_right_only_if_every_class_is():
     targets = RNG.integers(0, 2, (40, 3))
     p = Predictions.from_arrays(X, outputs=LOGITS, labels=targets, task=Multilabel(("a", "b", "c")))
     np.testing.assert_array_equal(p.correct, ((LOGITS > 0) == targets).all(axis=1))
@@ -43,7 +43,7 @@ def test_multilabel_is_right_only_where_every_class_is():
     assert Task.from_dict(p.task.to_dict()) == p.task
 
 
-def test_counts_weigh_the_accuracy():
+def test_counts_weight_the_accuracy():
     correct = np.arange(40) < 10
     p = Predictions.from_arrays(X, correct=correct, counts=np.where(correct, 3, 1))
     assert p.accuracy == pytest.approx(30 / 60)
@@ -58,7 +58,7 @@ def test_take_keeps_rows_together():
     np.testing.assert_array_equal(q.embeddings, X[rows])
 
 
-def test_consecutive_rows_are_those_taken_and_nothing_is_copied():
+def test_between_gives_the_same_rows_as_take_without_a_copy():
     for given in ({"attributes": {"row": np.arange(40)}, "outputs": LOGITS}, {"counts": np.arange(40) + 1}):
         p = Predictions.from_arrays(X, labels=LABELS, **given)
         part, same = p.between(7, 30), p.take(np.arange(7, 30))
@@ -142,7 +142,7 @@ def broken(value):
         ({"embeddings": X, "labels": np.where(LABELS == 9, 0, np.nan)}, "labels: row 0 .* NaN"),
         ({"embeddings": X, "labels": ["a"] * 5 + [None] + ["b"] * 34}, r"labels: row 5 \(id 5\) is None"),
         ({"embeddings": X, "labels": [b"\xff"] * 40}, "not UTF-8 text"),
-        ({"embeddings": X, "labels": LABELS * 100_000}, r"is 200000 in 40 rows; give the labels as names"),
+        ({"embeddings": X, "labels": LABELS * 100_000}, r"is 200000 in 40 rows; if these are quantities, add task=regression"),
         ({"embeddings": X, "attributes": {1: LABELS, "1": LABELS}}, "two attributes '1'"),
         (
             {"embeddings": X, "attributes": pa.table([LABELS, LABELS], names=["a", "a"])},
@@ -160,7 +160,7 @@ def test_bad_input_is_refused_in_one_sentence(arrays, message):
     assert "\n" not in str(caught.value)
 
 
-def test_bytes_are_texts_and_half_floats_become_single(tmp_path):
+def test_bytes_become_text_and_half_floats_become_single(tmp_path):
     names = np.where(LABELS == 0, "öl", "ant")
     encoded = [name.encode() for name in names]
     p = Predictions.from_arrays(
@@ -230,7 +230,7 @@ def test_numbers_whose_squares_overflow_are_refused(name, dtype, value, sentence
         Predictions.from_arrays(**arrays)
 
 
-def test_a_loss_that_overflows_where_it_is_derived_is_refused():
+def test_a_derived_loss_that_overflows_is_refused():
     x, y = np.zeros((3, 2)), np.array([0.5, 1e200, 1.5])
     said = r"losses: row 1 \(id 1\) holds NaN or infinity; divide all labels and predictions by a constant"
     with pytest.raises(ValueError, match=said):
@@ -238,8 +238,8 @@ def test_a_loss_that_overflows_where_it_is_derived_is_refused():
 
 
 @pytest.mark.parametrize("kind", [np.float64, np.uint64, np.int64, object])
-def test_the_numbers_of_a_regression_are_of_any_size(kind):
-    """Whole numbers beyond 2^53 are no indices; what stands beside them says that they are a regression's."""
+def test_the_numbers_of_a_regression_may_have_any_size(kind):
+    """Whole numbers beyond 2^53 are not indices; the array beside them shows that this is a regression."""
     large, fractions = np.array([2**60, 2**61, 2**60], dtype=kind), np.array([0.5, 1.5, 2.5])
     for given, recorded in (
         ({"labels": fractions, "predictions": large}, "predictions"),
@@ -252,6 +252,6 @@ def test_the_numbers_of_a_regression_are_of_any_size(kind):
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_what_can_be_squared_is_taken(dtype):
+def test_numbers_whose_squares_fit_are_accepted(dtype):
     x = np.full((3, 2), min(1e14, float(np.finfo(dtype).max)) * 0.999).astype(dtype)
     Predictions.from_arrays(x, losses=np.full(3, 1e36))

@@ -1,4 +1,4 @@
-"""What the operating system refuses, in one sentence: where, why, and what to do."""
+"""Errors of the operating system in one sentence: where, why, and what to do."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from weakspot.predictions.atomic_files import writing
 
 
-def test_a_sentence_is_made_once(tmp_path):
-    """Who writes deepest knows the folder best."""
+def test_an_error_is_explained_only_once(tmp_path):
+    """The innermost writer knows the folder best."""
     with (
         pytest.raises(PermissionError) as caught,
         writing(tmp_path / "outer", "outer_dir"),

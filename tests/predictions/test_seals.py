@@ -25,15 +25,15 @@ def flipped(path: Path, at: int, bit: int) -> None:
 
 
 def places(size: int, many: int) -> list[int]:
-    """Bytes all over a file, the head and the end whole."""
+    """Positions all over a file, including its whole start and end."""
     return sorted({*range(min(size, 300)), *range(0, size, max(1, size // many)), *range(size - 20, size)})
 
 
 @pytest.mark.parametrize(("names", "name"), [(names, name) for names in KINDS for name in names])
 def test_a_flipped_bit_is_noticed_and_its_file_named(tmp_path, names, name):
-    """One bit in each of some hundred bytes, the seal and the checksums among them.
+    """Flip one bit in each of some hundred bytes, the seal and the checksums among them.
 
-    Of a record that is not sealed the checksums of its arrays hold: a bit in the word `seal` makes one of it.
+    The key `seal` is left out: a changed key makes the record an unsealed one, in which only the arrays are checked.
     """
     made, kind = KINDS[names]
     folder = FORMATS[made].make(tmp_path)
@@ -62,8 +62,8 @@ def test_a_damaged_table_of_slices_says_what_to_do(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["weights.parquet", "memberships.parquet", "map.parquet"])
-def test_another_sound_file_in_its_place_is_noticed(tmp_path, name):
-    """As where two runs are mixed up by hand."""
+def test_an_intact_file_of_another_run_in_its_place_is_noticed(tmp_path, name):
+    """As when two runs are mixed up by hand."""
     make, load = (
         (lambda to: some_slices().save(to / "slices"), Slices.load)
         if name == "weights.parquet"

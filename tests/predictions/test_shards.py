@@ -51,7 +51,7 @@ def other_bytes(change):
 
 
 def other_arrays(change):
-    """A shard that someone has written anew, with the right checksum."""
+    """Write a shard again with changed arrays and the right checksum."""
 
     def damage(path):
         arrays = load_file(path)
@@ -108,7 +108,7 @@ def test_a_damaged_shard_is_inferred_again(folder, kind, caplog):
     set_aside_damaged(folder, N)
     assert len(caplog.messages) == 1  # once
     add(folder, THIRD)
-    assert shards_of(folder)[-1].name.startswith("rank0-000004-")  # no number comes twice
+    assert shards_of(folder)[-1].name.startswith("rank0-000004-")  # no number is used twice
     joined = join(folder, *context())
     for name in ("embeddings", "labels", "correct"):
         np.testing.assert_array_equal(getattr(joined, name), getattr(a_record(N), name))
@@ -124,15 +124,15 @@ def context():
     return record.ids, record.attributes, record.task, {}
 
 
-def test_shards_of_an_earlier_form_give_way_to_new_ones(folder):
-    """The rows of the newest shard decide, so a folder that an earlier version began is not stuck."""
+def test_shards_in_an_earlier_format_give_way_to_new_ones(folder):
+    """The newest shard decides the format, so a folder that an earlier version began can be finished."""
     half = a_record(N).embeddings.astype(np.float16)
     add(folder, range(10), embeddings=half[:10])
     np.testing.assert_array_equal(finished_rows(folder, N), np.arange(10))
 
 
-def test_numbers_go_on_across_processes(tmp_path):
-    """A shard of one process is younger than those of an earlier run on more of them."""
+def test_shard_numbers_continue_across_processes(tmp_path):
+    """A new shard of one process is numbered after those of an earlier run with more processes."""
     for rank in (0, 1, 2):
         add(tmp_path, range(10), rank)
     (oldest,) = (tmp_path / "shards").glob("rank0-000000-*")
@@ -145,7 +145,7 @@ def test_numbers_go_on_across_processes(tmp_path):
     ]
 
 
-def test_a_shard_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+def test_a_shard_is_flushed_to_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     events = []
     fsync, replace = os.fsync, os.replace
     monkeypatch.setattr(
@@ -159,7 +159,7 @@ def test_a_shard_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     assert events == [f"{name}.part", "rename", "shards"]
 
 
-def test_a_record_is_on_the_disk_before_it_is_one(folder, monkeypatch):
+def test_a_records_files_are_flushed_to_disk_before_they_get_their_names(folder, monkeypatch):
     events = []
     fsync, replace = os.fsync, os.replace
     monkeypatch.setattr(
@@ -213,9 +213,7 @@ def test_a_record_that_lacks_a_file_says_what_to_do(tmp_path, name):
     ],
 )
 @pytest.mark.parametrize("what", ["a shard", "the record"])
-def test_what_a_disk_refuses_is_said_with_the_folder_and_the_next_step(
-    folder, number, words, what, monkeypatch
-):
+def test_disk_errors_name_the_folder_and_the_next_step(folder, number, words, what, monkeypatch):
     def refuse(*_):
         raise OSError(number, os.strerror(number))
 
@@ -227,5 +225,5 @@ def test_what_a_disk_refuses_is_said_with_the_folder_and_the_next_step(
     assert str(caught.value).startswith(f"{folder} ")
     assert words in str(caught.value)
     assert shards_of(folder) == before
-    assert not list(folder.rglob("*.part"))  # what takes room is gone
+    assert not list(folder.rglob("*.part"))  # the files that take up room are gone
     join(folder, *context())

@@ -1,4 +1,4 @@
-"""The stores on disk: equal when loaded back, readable by others, never half there."""
+"""The stores on disk: equal when loaded back, readable by others, never half written."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_missing_rows_are_refused(record, tmp_path):
     assert not (tmp_path / "record" / "manifest.json").exists()
 
 
-def test_rows_inferred_twice_block_nothing(record, tmp_path):
+def test_rows_inferred_twice_are_joined_once(record, tmp_path):
     """Every rank of a group inferred everything, and one of them some rows twice."""
     shards(record, tmp_path / "record", np.arange(N))
     shards(record, tmp_path / "record", np.array([*range(N), 3]), rank=1)
@@ -120,7 +120,7 @@ def test_finished_rows_are_those_of_whole_shards(record, tmp_path):
     np.testing.assert_array_equal(finished_rows(tmp_path / "record", N), [3, 5])
 
 
-def test_no_manifest_no_record(record, tmp_path):
+def test_a_folder_without_a_manifest_is_not_a_record(record, tmp_path):
     folder = record.save(tmp_path / "record")
     (folder / "manifest.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"run infer\.py"):
@@ -194,7 +194,7 @@ def test_statistics_are_weighted_means(record):
     assert sum(cell.weight for cell in statistics.confusion) == pytest.approx(statistics.size)
 
 
-def test_confusion_of_many_classes_needs_no_square():
+def test_confusion_of_many_classes_needs_no_square_matrix():
     classes = tuple(map(str, range(199_001)))
     labels = np.arange(0, 199_001, 1000)
     p = Predictions.from_arrays(
@@ -216,13 +216,13 @@ def found(record, k=1, **fields):
 
 @pytest.fixture(params=["predictions", "slices"])
 def kind(request, record):
-    """What can be saved, its class and its manifest."""
+    """An object to save, its class and its manifest."""
     if request.param == "predictions":
         return record, Predictions, "manifest.json"
     return found(record), Slices, "slices.json"
 
 
-def test_a_folder_of_someone_else_is_not_replaced(kind, tmp_path):
+def test_a_folder_with_other_content_is_not_replaced(kind, tmp_path):
     saved, _, manifest = kind
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
@@ -287,8 +287,8 @@ saved.save(folder)
 
 
 @pytest.mark.parametrize("moment", ["before", "between"])
-def test_what_a_killed_save_left_is_swept_by_the_next(kind, tmp_path, moment):
-    """Before its first renaming, or between the two: the earlier result is there again in both."""
+def test_the_drafts_of_a_killed_save_are_removed(kind, tmp_path, moment):
+    """Killed before its first renaming or between the two: in both cases the earlier result is restored."""
     saved, cls, manifest = kind
     folder = saved.save(tmp_path / "r")
     before = (folder / manifest).read_bytes()
@@ -306,7 +306,7 @@ def test_what_a_killed_save_left_is_swept_by_the_next(kind, tmp_path, moment):
     assert sorted(path.name for path in tmp_path.iterdir()) == [".r-notes", "r"]
 
 
-def test_the_draft_of_a_living_process_stays(tmp_path):
+def test_the_draft_of_a_running_process_is_kept(tmp_path):
     with atomic_folder(tmp_path / "r", required_files=("a",)) as draft:
         (draft / "a").write_text("mine")
         with atomic_folder(tmp_path / "r", required_files=("a",)) as other:
@@ -317,7 +317,7 @@ def test_the_draft_of_a_living_process_stays(tmp_path):
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
-def test_what_a_disk_refuses_is_said_in_a_sentence(kind, tmp_path, number, monkeypatch):
+def test_disk_errors_are_reported_in_one_sentence(kind, tmp_path, number, monkeypatch):
     saved, _, _ = kind
 
     def refuse(*_, **__):
@@ -358,7 +358,7 @@ def test_a_deeply_nested_header_is_refused(tmp_path):
         open_arrays(tmp_path / "a.safetensors")
 
 
-def test_arrays_have_their_blocks_before_they_are_mapped(tmp_path, monkeypatch):
+def test_disk_space_is_allocated_before_arrays_are_mapped(tmp_path, monkeypatch):
     shapes = {"a": (np.dtype(np.float32), (1000, 300))}
     create_arrays(tmp_path / "a", shapes)
     assert (tmp_path / "a").stat().st_blocks * 512 >= 1_200_000
@@ -415,7 +415,7 @@ def test_a_deep_tree_is_pickled_and_copied(copied):
         ([True], r"0\.children\.0: Input should be a valid integer"),
     ],
 )
-def test_a_tree_that_is_none_is_refused(record, tmp_path, children, words):
+def test_an_invalid_tree_is_refused(record, tmp_path, children, words):
     folder = found(record, tree=chain(1.0, levels=2)).save(tmp_path / "slices")
     path = folder / "slices.json"
     header = json.loads(path.read_text())
@@ -427,7 +427,7 @@ def test_a_tree_that_is_none_is_refused(record, tmp_path, children, words):
 
 
 def test_ids_with_a_null_character_come_back(tmp_path):
-    """NumPy's texts, given to Arrow as they are, would end there and no longer be unique."""
+    """NumPy's strings, given to Arrow as they are, would end there and no longer be unique."""
     p = Predictions.from_arrays(np.eye(3), ids=["a\0b", "a\0c", "a"])
     slices = Slices("spotlight", p.ids, np.eye(3), describe(np.eye(3), p))
     assert Slices.load(slices.save(tmp_path / "slices")).ids.tolist() == p.ids.tolist()

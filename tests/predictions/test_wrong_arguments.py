@@ -1,4 +1,4 @@
-"""What is handed over by mistake is told what it is: a share, a list of names, a folder of something else."""
+"""Arguments passed by mistake, such as a share, a list of names or another folder: the error says what is wanted."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ for call in (
 """What types forbid, run where nothing checks them: the tests' own process does, and would say so first."""
 
 
-def test_arguments_of_another_type_are_told_what_is_wanted():
+def test_errors_about_arguments_of_another_type_say_what_is_wanted():
     done = run([sys.executable, "-c", WRONG], capture_output=True, text=True, check=True)
     task, *shares, mask, method, array, nothing, hide, misspelt, texts, stability, unmeasured, narrow = (
         done.stdout.splitlines()
@@ -68,10 +68,7 @@ def test_arguments_of_another_type_are_told_what_is_wanted():
         "cannot be tested on the record of confirm: findings need losses, or which examples are right"
         in unmeasured
     )
-    assert (
-        "cannot be tested on the record of confirm: embeddings have shape (160, 3), but the hotspots"
-        in narrow
-    )
+    assert "cannot be tested on the record of confirm: embeddings are 3 wide, but the hotspots" in narrow
 
 
 def test_folders_of_something_else_are_named(tmp_path: Path):

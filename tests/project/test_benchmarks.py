@@ -1,4 +1,4 @@
-"""The benchmarks of cost run as they are typed, on little."""
+"""The benchmarks run from the command line, on small data."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def run(cwd: Path, script: str, *words: str) -> str:
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in BENCHMARKS.glob("*.py")))
-def test_every_benchmark_finds_what_it_imports(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that moves in the project would otherwise be missed until somebody measures again."""
+def test_the_imports_of_every_benchmark_work(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a name that moves in the project would break them unnoticed until the next measurement."""
     monkeypatch.syspath_prepend(BENCHMARKS)
     assert callable(runpy.run_path(str(BENCHMARKS / script))["main"])
 
@@ -60,7 +60,7 @@ def test_scale_measures_a_fit_of_each_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.optional  # half a minute of a comparison that is timed by hand
+@pytest.mark.optional  # takes half a minute, and the comparison is also run by hand
 def test_inference_compares_ours_with_the_plain_loop(tmp_path: Path) -> None:
     words = ("--images", "20", "--batch", "10", "--rounds", "1", "--workers", "0")
     said = run(tmp_path, "inference.py", *words)

@@ -1,4 +1,4 @@
-"""Files that are damaged or crafted: read right, or refused in a sentence that names them; never anything else."""
+"""Damaged or crafted files are either read correctly or refused with an error that names them."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_hostile_requests_and_words_are_refused(cases, many, tmp_path):
     assert "refused" in found.values()
 
 
-def test_a_fault_is_told_from_a_refusal_and_reduced_to_the_damage_that_makes_it(tmp_path):
-    """A reader that fails where a byte is 255, and one that warns, one that hangs and one that is silent on what."""
+def test_faults_are_distinguished_from_refusals_and_reduced_to_their_cause(tmp_path):
+    """A reader that fails if a byte is 255, one that warns, one that hangs and one whose error names no file."""
     path = tmp_path / "whole.bin"
     path.write_bytes(bytes(40))
 
@@ -145,7 +145,7 @@ def with_column(folder, file, name, values):
         ),
     ],
 )
-def test_slices_that_cannot_be(tmp_path, change, words):
+def test_invalid_slices_are_refused(tmp_path, change, words):
     folder = some_slices().save(tmp_path / "slices")
     unsealed(folder / "slices.json")
     change(folder)
@@ -158,25 +158,25 @@ def test_slices_that_cannot_be(tmp_path, change, words):
 @pytest.mark.parametrize(
     "name", ["slices.json", "weights.parquet", "histories.parquet", "parameters.parquet"]
 )
-def test_slices_that_lack_a_file_say_what_to_do(tmp_path, name):
+def test_a_missing_file_of_slices_is_reported_with_what_to_do(tmp_path, name):
     folder = some_slices().save(tmp_path / "slices")
     (folder / name).unlink()
     with pytest.raises(FileNotFoundError, match=rf"{name}.*; run discover\.py"):
         Slices.load(folder)
 
 
-def test_histories_are_one_per_slice_or_none(tmp_path):
+def test_there_must_be_one_history_per_slice_or_none(tmp_path):
     with pytest.raises(ValueError, match="there are 1 histories of 2 slices"):
         replace(some_slices(), histories=[{}]).save(tmp_path / "slices")
     assert not (tmp_path / "slices").exists()
 
 
-def test_a_table_that_announces_more_than_it_can_hold(tmp_path, monkeypatch):
+def test_a_table_that_announces_too_many_values_is_refused(tmp_path, monkeypatch):
     path, many = tmp_path / "a.parquet", 2_000_000
     pq.write_table(pa.table({"a": pa.nulls(many, pa.float64())}), path, max_rows_per_page=many)
     size = path.stat().st_size
     assert size < many / 1000
-    assert len(read_parquet(path)) == many  # whatever its size, for it fits
+    assert len(read_parquet(path)) == many  # however small the file, as the values fit
     monkeypatch.setattr("weakspot.predictions.reading._CELLS", many - 1)
     with pytest.raises(
         ValueError, match=rf"a\.parquet cannot be read: it announces {many} values in {size} bytes"
@@ -184,8 +184,8 @@ def test_a_table_that_announces_more_than_it_can_hold(tmp_path, monkeypatch):
         read_parquet(path)
 
 
-def test_a_table_whose_texts_repeat_without_bounds(tmp_path):
-    """A hundred thousand times a text of a megabyte, in less than a megabyte."""
+def test_a_table_whose_texts_expand_too_much_is_refused(tmp_path):
+    """A text of a megabyte, a hundred thousand times, in a file of less than a megabyte."""
     path = tmp_path / "a.parquet"
     texts = pa.DictionaryArray.from_arrays(pa.array(np.zeros(100_000, np.int32)), pa.array(["x" * 1_000_000]))
     pq.write_table(pa.table({"a": texts}), path, store_schema=False)
@@ -196,7 +196,7 @@ def test_a_table_whose_texts_repeat_without_bounds(tmp_path):
         read_parquet(path)
 
 
-def test_texts_of_every_type_are_read_as_they_are(tmp_path):
+def test_texts_of_every_type_are_read_unchanged(tmp_path):
     path = tmp_path / "a.parquet"
     words = ["red", None, "green", "", "red"] * 20
     ordered = pa.DictionaryArray.from_arrays(
@@ -222,7 +222,7 @@ def test_texts_of_every_type_are_read_as_they_are(tmp_path):
 
 
 def npz(path, **members):
-    """An archive of members as they are given, each a header and bytes, or an array."""
+    """Write an archive of the given members, each an array or a header and bytes."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, member in members.items():
             content = io.BytesIO()
@@ -275,7 +275,7 @@ X = np.eye(3)
         ({"embeddings": X.astype(complex)}, "key 'embeddings' cannot be read: it holds neither"),
     ],
 )
-def test_archives_are_not_believed(tmp_path, members, words):
+def test_archives_with_invalid_members_are_refused(tmp_path, members, words):
     path = npz(tmp_path / "a.npz", **members)
     with pytest.raises(ValueError) as caught:
         Predictions.load(path)
@@ -283,7 +283,7 @@ def test_archives_are_not_believed(tmp_path, members, words):
     assert words in str(caught.value)
 
 
-def test_an_archive_that_expands_without_bounds_is_refused_before_it_does(tmp_path, monkeypatch):
+def test_an_archive_that_expands_too_much_is_refused_before_it_is_read(tmp_path, monkeypatch):
     path = tmp_path / "a.npz"
     np.savez_compressed(path, embeddings=np.zeros((4000, 1000)))
     assert len(Predictions.load(path)) == 4000  # 32 MB are read, however small the file
@@ -294,7 +294,7 @@ def test_an_archive_that_expands_without_bounds_is_refused_before_it_does(tmp_pa
         Predictions.load(path)
 
 
-def test_archives_of_another_machine_are_read(tmp_path):
+def test_archives_with_another_byte_order_are_read(tmp_path):
     path = npz(
         tmp_path / "a.npz",
         embeddings=X.astype(">f8"),
@@ -312,7 +312,7 @@ def with_manifest(folder, **fields):
 
 
 def recorded(folder, **columns):
-    """A record whose table holds other columns, as somebody may write who knows the format."""
+    """Replace columns in the table of a record, as anyone who knows the format could."""
     with_manifest(folder)
     for name, values in columns.items():
         with_column(folder, "records.parquet", name, values)
@@ -374,7 +374,7 @@ CLASSES = {"kind": "classification", "classes": ["a", "b", "c"]}
         ),
     ],
 )
-def test_records_that_cannot_be(tmp_path, change, words):
+def test_invalid_records_are_refused(tmp_path, change, words):
     folder = a_record().save(tmp_path / "record")
     change(folder)
     with pytest.raises(ValueError) as caught:
@@ -390,34 +390,34 @@ def test_records_without_checksums_are_read(tmp_path):
     np.testing.assert_array_equal(Predictions.load(folder).embeddings, a_record().embeddings)
 
 
-def test_outputs_of_a_record_are_logits_whatever_they_look_like(tmp_path):
+def test_outputs_of_a_record_are_read_as_logits_whatever_they_look_like(tmp_path):
     p = Predictions.from_arrays(X, labels=[0, 1, 2], outputs=np.full((3, 3), 1 / 3), outputs_are="logits")
     np.testing.assert_array_equal(Predictions.load(p.save(tmp_path / "record")).outputs, p.outputs)
 
 
-def test_findings_that_lack_their_table_say_what_to_do(tmp_path):
+def test_a_missing_table_of_findings_is_reported_with_what_to_do(tmp_path):
     folder = FORMATS["findings"].make(tmp_path)
     (folder / "memberships.parquet").unlink()
     with pytest.raises(FileNotFoundError, match=r"memberships\.parquet is missing; run discover\.py again"):
         Findings.load(folder)
 
 
-def test_a_map_of_losses_that_are_none_is_refused(tmp_path):
+def test_a_map_with_a_nan_loss_is_refused(tmp_path):
     folder = FORMATS["findings without checksums"].make(tmp_path)
     with_column(folder, "map.parquet", "loss", pa.array([float("nan")] + [0.0] * 39, pa.float32()))
     with pytest.raises(ValueError, match=r"map\.parquet cannot be read: column 'loss' holds NaN or infinity"):
         Findings.load(folder)
 
 
-def test_a_member_of_a_tar_whose_name_breaks_the_line_is_named_in_one(tmp_path):
+def test_a_line_break_in_the_name_of_a_tar_member_is_escaped(tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         tar.addfile(tarfile.TarInfo("a\nb.cls"))
     with pytest.raises(ValueError, match=r"a\.tar: a\\nb has no image beside it"):
         read_samples(tmp_path / "a.tar")
 
 
-def test_a_name_that_no_class_has_is_refused(tmp_path):
-    """torch names it, and a placeholder would have to be called so."""
+def test_weights_with_an_impossible_class_name_are_refused(tmp_path):
+    """torch reports the class's name, but no placeholder class can be given this one."""
     path = DATA["old torch weights"].make(tmp_path)
     path.write_bytes(path.read_bytes().replace(b"PosixPath", b"Posix\0ath"))
     with pytest.raises(ValueError, match=r"w\.pt is not a file of weights that torch can read: type name"):
@@ -437,8 +437,8 @@ def test_an_image_with_damaged_exif_data_is_read_without_a_warning(tmp_path):
     assert read_image(tmp_path / "a.jpg").size == (10, 12)
 
 
-def test_no_file_of_another_format_is_opened_as_an_image(tmp_path):
-    """PIL gives PostScript to a program of its own, whatever the file is called."""
+def test_a_file_of_an_unsupported_format_is_not_opened_as_an_image(tmp_path):
+    """PIL would pass PostScript to an external program, whatever the file is called."""
     an_image().save(tmp_path / "a.eps")
     (tmp_path / "a.eps").rename(tmp_path / "a.png")
     with pytest.raises(ValueError, match=r"a\.png cannot be read as an image \(cannot identify image file"):
@@ -454,19 +454,19 @@ def test_no_file_of_another_format_is_opened_as_an_image(tmp_path):
         (EOFError("a\nb"), "a b"),
     ],
 )
-def test_whatever_fails_as_an_image_is_decoded_is_an_error_of_value(error, words):
+def test_any_error_while_decoding_an_image_becomes_a_value_error(error, words):
     with pytest.raises(ValueError, match=words), decoding():
         raise error
 
 
-def test_a_length_in_odd_digits_ends_no_server():
-    """`²` is a digit, and no number."""
+def test_a_content_length_in_unusual_digits_does_not_crash_the_server():
+    """`²` is a digit, but not a number."""
     headers = [(b"host", b"localhost"), (b"origin", b"http://localhost"), (b"content-length", b"\xb2")]
     scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
     assert Guard(None, "127.0.0.1", None, {})._refusal(scope, Headers(scope=scope)) is None
 
 
-def test_a_file_that_may_not_be_read_is_said_to_be_so(tmp_path, monkeypatch):
+def test_a_file_without_read_permission_is_named(tmp_path, monkeypatch):
     folder = a_record().save(tmp_path / "record")
 
     def denied(*_, **__):

@@ -1,4 +1,4 @@
-"""The route of docs/detectors.md: its scripts as they stand there, on drawn images, to a confirmed slice with crops."""
+"""The scripts of docs/detectors.md, run unchanged on drawn images, lead to a confirmed slice with crops."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def module_of(name: str) -> Any:
 
 
 def draw(folder: Path, n: int = 90) -> None:
-    """COCO's files of images with four squares each, and a detector that misses most of the small dark ones."""
+    """Write COCO files of images with four squares each, and results of a detector that misses most small dark ones."""
     rng = np.random.default_rng(0)
     images, annotations, results = [], [], []
     (folder / "images").mkdir()
@@ -89,7 +89,7 @@ def test_small_dark_objects_that_a_detector_misses_are_found(
     assert any(word in finding["name"] for word in ("area", "brightness", "box.width", "box.height")), (
         finding["name"]
     )
-    # a finding's examples are shown as crops: each much smaller a part than the image, magnified, with its box
+    # a finding's examples are shown as magnified crops of the image, with their boxes
     previews = FilePreviews(Predictions.load(file))
     for row in finding["top_examples"][:3]:
         crop = previews.preview(int(row))
@@ -117,7 +117,7 @@ def test_boxes_are_matched_greedily_by_score_within_their_class() -> None:
     assert page.match([], truth, page.box_ious([], truth)) == []
 
 
-def test_masks_overlap_as_their_pixels_do() -> None:
+def test_the_iou_of_masks_is_that_of_their_pixels() -> None:
     page = module_of("masks.py")
     squares = [{"segmentation": [[x, 0, x + 9, 0, x + 9, 9, x, 9]]} for x in (0, 5, 30)]
     ious = page.mask_ious(squares[:1], squares, size=(50, 20))
@@ -180,7 +180,7 @@ def test_encoded_images_are_read_from_their_row_group(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["a\0.png", "x" * 5000 + ".png", "circle.png"])
-def test_a_path_that_no_file_can_have_is_told_with_its_row(path: str, folder: Path) -> None:
+def test_an_impossible_path_is_reported_with_its_row(path: str, folder: Path) -> None:
     (folder / "circle.png").symlink_to("circle.png")
     with pytest.raises((ValueError, FileNotFoundError), match="of row 1"):
         FilePreviews(record(folder, image=["a.png", path]))
@@ -202,12 +202,12 @@ def test_paths_that_lead_out_of_the_folder_are_refused(path: str, folder: Path) 
         )
 
 
-def test_names_and_addresses_are_attributes_and_no_paths(folder: Path) -> None:
+def test_names_and_urls_are_attributes_rather_than_paths(folder: Path) -> None:
     for image in (["cat", "dog"], ["https://x.org/a.png", "https://x.org/b.png"], [1, 2]):
         assert not FilePreviews(record(folder, image=image))
 
 
 @pytest.mark.parametrize("box", [[1, 2, 3], [1, 2, 0, 4], [1, 2, 3, float("nan")], [1, 2, 3, -4]])
-def test_a_box_that_is_none_is_named(box: list[float], folder: Path) -> None:
+def test_an_invalid_box_is_reported_with_its_row(box: list[float], folder: Path) -> None:
     with pytest.raises(ValueError, match=r"'box' is .* in row 1"):
         record(folder, image=["a.png"] * 2, box=[[1, 2, 3, 4], box])

@@ -1,4 +1,4 @@
-"""README and docs: every command on them is one that the project takes, and every block of Python runs."""
+"""README and docs: every command is one that the project accepts, and every block of Python runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ register()
 
 
 def blocks(page: Path) -> Iterator[tuple[int, str, str]]:
-    """The code blocks of a page: the line they begin in, their language ("" where indented), and their text."""
+    """The code blocks of a page: the line they begin in, their language ("" if indented), and their text."""
     lines, start = page.read_text(encoding="utf-8").splitlines(), 0
     while start < len(lines):
         fence = re.match(r"( *)```(\w*)", lines[start])
@@ -50,7 +50,7 @@ def blocks(page: Path) -> Iterator[tuple[int, str, str]]:
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
-    """Every command in a block of README and docs, as its words, with the page and line that it stands in."""
+    """Every command in a block of README and docs, split into words, with its page and line."""
     for page in PAGES:
         for number, language, text in blocks(page):
             if language not in ("", "bash"):
@@ -81,7 +81,7 @@ SCRIPTS = [
 
 
 @pytest.mark.parametrize(("where", "name", "words"), JOBS, ids=[f"{job[0]}-{job[1]}" for job in JOBS])
-def test_a_command_is_one_that_the_entry_point_takes(where: str, name: str, words: list[str]) -> None:
+def test_a_command_is_accepted_by_its_entry_point(where: str, name: str, words: list[str]) -> None:
     flags = [word for word in words if "=" not in word]
     assert set(flags) <= FLAGS, where
     if (
@@ -89,7 +89,7 @@ def test_a_command_is_one_that_the_entry_point_takes(where: str, name: str, word
         or "dataset=stripes" in words
         or any(word.startswith("hydra/") for word in words)
     ):
-        return  # a page's own YAML is tried by the page's own test; launchers and sweepers may not be installed
+        return  # a page's own YAML is covered by the page's own test; launchers and sweepers may not be installed
     settings = quote_for_hydra([word for word in words if "=" in word])
     chosen = [
         f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
@@ -104,7 +104,7 @@ def test_a_command_is_one_that_the_entry_point_takes(where: str, name: str, word
 
 
 @pytest.mark.parametrize(("where", "words"), SCRIPTS, ids=[where for where, _ in SCRIPTS])
-def test_a_script_is_there_and_knows_its_options(where: str, words: list[str]) -> None:
+def test_a_script_exists_and_has_the_options_of_the_command(where: str, words: list[str]) -> None:
     (script,) = (word for word in words if word.endswith(".py"))
     source = (ROOT / script).read_text(encoding="utf-8")
     options = {word.partition("=")[0] for word in words[words.index(script) :] if word.startswith("--")}
@@ -119,7 +119,7 @@ def test_commands_were_found() -> None:
 
 @pytest.fixture
 def names() -> dict[str, Any]:
-    """Arrays under the names that the pages use, of the size that a method can be fitted on."""
+    """Arrays under the names that the pages use, large enough to fit a method on."""
     draw = np.random.default_rng(0)
 
     def record(first: int) -> Predictions:
@@ -147,7 +147,7 @@ NOT_RUN = {
     "from scanners import": "the tutorial's; run below, in its order",
     "MLPClassifier": "the tutorial's; run below, in its order",
 }
-"""Blocks of Python that are compiled alone, by what stands in them, and why."""
+"""Blocks of Python that are only compiled: a text that each contains, and why."""
 
 RUN_ELSEWHERE = {
     "docs/detectors.md": "test_detectors.py",
@@ -180,7 +180,7 @@ def test_a_block_of_python_runs(where, text, names, tmp_path, monkeypatch) -> No
 
 
 @pytest.mark.slow
-def test_the_tutorial_goes_as_it_says(tmp_path: Path) -> None:
+def test_the_tutorial_gives_the_results_that_it_shows(tmp_path: Path) -> None:
     """Its files, its commands in their order, and the numbers that it shows."""
     page = ROOT / "docs" / "tutorial.md"
     text = page.read_text(encoding="utf-8")
@@ -214,8 +214,8 @@ def test_the_tutorial_goes_as_it_says(tmp_path: Path) -> None:
     assert after < 25
 
 
-def test_questions_quote_what_is_said() -> None:
-    """The page of questions quotes messages; each piece stands in the source."""
+def test_the_faq_quotes_messages_of_the_source() -> None:
+    """The FAQ quotes messages, each piece of which occurs in the source."""
     source = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "src").rglob("*.py")))
     source = re.sub(r'"\s*\n\s*f?"', "", source)  # a message that goes over two lines
     quotes = re.findall(r'\*\*"(.*?)"\*\*', (ROOT / "docs" / "faq.md").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The notebooks in examples/: kept without outputs, and each run from its first cell to its last, on small data."""
+"""The notebooks in examples/: saved without outputs, and each run from the first cell to the last on small data."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WORDS = {  # on the layouts' small files
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_a_notebook_is_kept_without_outputs(name):
+def test_a_notebook_is_saved_without_outputs(name):
     notebook = nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -54,7 +54,7 @@ def test_published_analyses_on_files_in_the_published_layout(name, tmp_path):
 @pytest.mark.optional
 @pytest.mark.parametrize("name", ["fairface", "imagenet", "waterbirds", "iwildcam"])
 def test_further_analyses_of_images(name, tmp_path):
-    """Optional: ImageNet's takes a processor 40 seconds, and they run nearly the same cells."""
+    """Optional: ImageNet's takes 40 seconds of processor time, and all of them run nearly the same cells."""
     published(name, tmp_path)
 
 
@@ -68,7 +68,7 @@ def published(name, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.optional  # nearly the same cells as MovieLens' on texts
+@pytest.mark.optional  # nearly the same cells as MovieLens', on texts
 def test_sentences(tmp_path):
     data = tmp_path / "data"
     data.mkdir()
@@ -96,7 +96,7 @@ REVIEWS = [
 
 
 def executed(name: str, folder: Path, data_dir: Path | None = None, **parameters: str) -> tuple[str, int]:
-    """What a notebook prints, and how many images it shows, run beside a checkout's entry points in `folder`.
+    """Return what a notebook prints and how many images it shows, run beside a checkout's entry points in `folder`.
 
     Parameters are set after the cell that is tagged with them, as papermill does.
     """

@@ -1,4 +1,4 @@
-"""The papers' experiments: the table of docs/experiments.md says what they set, and where they depart."""
+"""The papers' experiments: the table of docs/experiments.md states what they set and where they deviate."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def composed(*overrides: str) -> DictConfig:
 
 
 def rows() -> list[tuple[str, list[str]]]:
-    """Every experiment of the table, and the words that it is said to set."""
+    """Every experiment of the table, and the settings that the table lists for it."""
     lines = PAGE.partition("| experiment | published |")[2].splitlines()
     cells = [re.findall(r"\| (.*?) (?=\|)", line) for line in lines if line.startswith("| `")]
     return [(name.strip("`"), here.strip("`").split()) for name, _, here, _ in cells]
 
 
-def test_the_table_is_of_all_experiments() -> None:
+def test_the_table_lists_all_experiments() -> None:
     assert sorted(name for name, _ in rows()) == EXPERIMENTS
     assert all(f"`experiment={name}`" in PAGE for name in EXPERIMENTS)
 
 
 @pytest.mark.parametrize(("name", "words"), rows(), ids=[name for name, _ in rows()])
-def test_what_the_table_says_is_what_is_set(name: str, words: list[str]) -> None:
+def test_the_table_states_the_settings_of_each_experiment(name: str, words: list[str]) -> None:
     assert len(words) > 2
     said = composed(f"experiment={name}", *words)
     assert said == composed(f"experiment={name}")
@@ -47,14 +47,14 @@ def test_what_the_table_says_is_what_is_set(name: str, words: list[str]) -> None
 
 
 @pytest.mark.parametrize("name", SPOTLIGHTS)
-def test_what_all_spotlights_share(name: str) -> None:
+def test_the_page_states_the_settings_that_all_spotlights_share(name: str) -> None:
     words = re.search(r"Here: `(method\.search=.*?)`", PAGE)
     assert words is not None
     assert composed(f"experiment={name}", *words[1].split()) == composed(f"experiment={name}")
 
 
 def test_sizes_are_those_of_the_published_scripts() -> None:
-    """Of the WILDS sets the published notebook takes int(share * examples)."""
+    """For the WILDS datasets, the published notebook uses int(share * examples)."""
     sizes = {
         "amazon": 1000,
         "fairface": 219,

@@ -1,4 +1,4 @@
-"""docs/extending.md: its commands compose with its files; tests/commands/test_plugins.py runs them, as a package."""
+"""docs/extending.md: its commands compose with its files; tests/commands/test_plugins.py runs them as a package."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ def test_the_files_of_the_page_compile():
 
 @pytest.fixture
 def modules(tmp_path, monkeypatch):
-    """The page's modules, importable, and forgotten afterwards."""
+    """The page's modules, importable during the test and removed afterwards."""
     extending_page.write_files(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     yield {name: import_module(name) for name in ("stripes", "lines", "ball")}
     for name in ("stripes", "lines", "ball"):
         sys.modules.pop(name)
-    gc.collect()  # or `Method.__subclasses__` would know the method further on
+    gc.collect()  # otherwise `Method.__subclasses__` would still list the method
 
 
-def test_each_example_keeps_its_contract(modules):
-    """By the lines that the page gives."""
+def test_each_example_fulfils_its_contract(modules):
+    """Checked by the lines on the page."""
     text = extending_page.PAGE.read_text(encoding="utf-8")
     checks = re.findall(r"^    (check_\w+\(.*\))$", text, flags=re.MULTILINE)
     assert len(checks) == 3
@@ -73,9 +73,9 @@ def test_the_page_names_every_check_of_a_method_and_every_way_to_opt_out():
     assert {*re.findall(r"`(\w+)=(?:True|False)`", text)} == attributes
 
 
-def test_a_method_that_misses_the_planted_group_is_told_what_was_planted_and_how_to_opt_out(modules):
+def test_missing_the_planted_group_is_reported_with_what_was_planted_and_how_to_opt_out(modules):
     class Elsewhere(modules["ball"].Ball):
-        """Seeks the ball in which losses are lowest."""
+        """Searches for the ball in which losses are lowest."""
 
         def fit(self, p, callback=None):
             return super().fit(replace(p, losses=-p.losses), callback)

@@ -1,4 +1,4 @@
-"""The route of docs/language_models.md: its scripts as they stand there, to a confirmed slice named by its words."""
+"""The scripts of docs/language_models.md, run unchanged, lead to a confirmed slice that is named by its words."""
 
 from __future__ import annotations
 

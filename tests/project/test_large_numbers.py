@@ -1,4 +1,4 @@
-"""Embeddings as large as are taken, through every method to the report; larger ones cost nothing but a sentence."""
+"""The largest accepted embeddings work in every method and the report; larger ones are refused with a message."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from weakspot.report import render
 
 @every
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_every_method_computes_with_what_is_taken(word: str, dtype: type) -> None:
+def test_every_method_works_with_the_largest_accepted_embeddings(word: str, dtype: type) -> None:
     p = classes(np.random.default_rng(1))[0]
     x = np.asarray(p.embeddings, dtype=np.float64)
     large = (x / np.abs(x).max() * 9.9e13).astype(dtype)
@@ -27,7 +27,7 @@ def test_every_method_computes_with_what_is_taken(word: str, dtype: type) -> Non
     render(Findings.build(p, method.slices_))
 
 
-def test_larger_ones_are_an_error_of_usage(tmp_path) -> None:
+def test_larger_embeddings_are_a_usage_error(tmp_path) -> None:
     shell = Shell(tmp_path)
     draw = np.random.default_rng(0)
     x = draw.normal(size=(60, 4))

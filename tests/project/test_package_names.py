@@ -1,4 +1,4 @@
-"""Every dataset, model and method can be imported from its package, and importing the package alone costs nothing."""
+"""Every dataset, model and method can be imported from its package, and importing the package alone is cheap."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def classes(package: str, base: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("package", "base"), PACKAGES.items())
-def test_every_class_is_a_name_of_its_package(package: str, base: str) -> None:
+def test_every_class_can_be_imported_from_its_package(package: str, base: str) -> None:
     home, defined = import_module(f"weakspot.{package}"), classes(package, base)
     assert sum(not isabstract(value) for value in defined.values()) >= 10
     assert {name: getattr(home, name, None) for name in defined} == defined
@@ -45,7 +45,7 @@ def test_every_class_is_a_name_of_its_package(package: str, base: str) -> None:
         _ = home.Nothing
 
 
-def test_every_method_is_a_name_of_its_package() -> None:
+def test_every_method_can_be_imported_from_its_package() -> None:
     for word in methods.words():
         found = methods.find(word)
         assert getattr(methods, found.__name__) is found
@@ -55,7 +55,7 @@ def test_every_method_is_a_name_of_its_package() -> None:
 
 
 @pytest.mark.parametrize("package", [*PACKAGES, "methods"])
-def test_what_configurations_build_is_a_name_of_its_package(package: str) -> None:
+def test_classes_in_configurations_can_be_imported_from_their_package(package: str) -> None:
     targets = {
         target
         for file in (ROOT / "configs" / package.removesuffix("s")).glob("*.yaml")

@@ -1,7 +1,7 @@
-"""Every line of the README's "Use it", run as it is printed, in one folder, one after the other.
+"""Every line of the README's "Use it", run as printed, one after the other in one folder.
 
-`pytest -m "slow and optional" tests/project/test_readme_commands.py` takes some ten minutes on two cores. What each
-line does is tested elsewhere on less; tests/project/test_documentation.py composes it with every other command.
+`pytest -m "slow and optional" tests/project/test_readme_commands.py` takes about ten minutes on two cores. What each
+line does is tested elsewhere on less data; tests/project/test_documentation.py composes it like every other command.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NOT_RUN = {
     "trainer.devices=4": "there are no four GPUs",
 }
 ENDS_WITH = {"fail_if.accuracy_below": 3, "dataset=fashion_mnist": 2, "experiment=spotlight_fairface": 2}
-"""Exit codes: a gate that finds a failing slice, and data that are not there, which a sentence says."""
+"""Exit codes: a gate that finds a failing slice, and missing data, which a message reports."""
 
 
 def lines() -> list[str]:

@@ -1,4 +1,4 @@
-"""Real sentences under a real encoder: what is there where two packages are."""
+"""Real sentences with a real encoder, if the two packages that contain them are available."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from weakspot import Predictions, Slices
 @pytest.mark.slow
 @pytest.mark.optional
 def test_sentiment_of_real_reviews(shell: Shell) -> None:
-    """From two files to slices where the model fails, through the entry point; minutes on a CPU."""
+    """From two files to slices where the model fails, through the entry point; takes minutes on a CPU."""
     source, encoder = vader_reviews.archive(), vader_reviews.encoder()
     if source is None:
         pytest.skip(

@@ -1,4 +1,4 @@
-"""CSV files that people open in a spreadsheet: no class, id or value of anyone's becomes a formula there."""
+"""CSV files that people open in a spreadsheet: no class, id or value becomes a formula there."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_formula_becomes_text(text: str) -> None:
     assert formula_free(text) == f"'{text}"
 
 
-def test_numbers_and_other_texts_stay() -> None:
+def test_numbers_and_other_texts_are_unchanged() -> None:
     assert [formula_free(text) for text in PLAIN] == PLAIN
     assert cells(csv_text(["a"], [[-0.5], [None], [-1e-7], ["x"]])) == ["a", "-0.5", "", "-1e-07", "x"]
 
@@ -84,8 +84,8 @@ def test_every_file_that_is_written_is_free_of_formulas(tmp_path) -> None:
     assert any(cell.startswith("-") for cell in listed)
 
 
-def test_there_is_one_writer() -> None:
-    """Whoever writes CSV otherwise escapes nothing."""
+def test_csv_is_written_only_where_formulas_are_escaped() -> None:
+    """Code that writes CSV in another way would escape nothing."""
     writers = re.compile(r"csv\.(?:writer|DictWriter|write_csv)|\.to_csv\(")
     found = {
         path.name for path in (ROOT / "src").rglob("*.py") if writers.search(path.read_text(encoding="utf-8"))

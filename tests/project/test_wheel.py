@@ -1,4 +1,4 @@
-"""The wheel, as it is built and installed: a run outside the checkout, with everything that it needs in it."""
+"""The wheel is built and installed: it contains all that a run needs, and runs outside the checkout."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with wheel and source archive, made by the backend that pyproject.toml names, without a network."""
+    """A folder with wheel and source archive, built offline by the backend that pyproject.toml names."""
     folder = tmp_path_factory.mktemp("dist")
     program = (
         "import sys; from hatchling import build as b; b.build_wheel(sys.argv[1]); b.build_sdist(sys.argv[1])"
@@ -30,7 +30,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_what_is_in_them(built: Path) -> None:
+def test_the_wheel_and_the_source_archive_contain_the_required_files(built: Path) -> None:
     (wheel,), (archive,) = built.glob("*.whl"), built.glob("*.tar.gz")
     with zipfile.ZipFile(wheel) as file:
         names = file.namelist()
@@ -42,8 +42,8 @@ def test_what_is_in_them(built: Path) -> None:
     assert any(name.endswith("configs/discover.yaml") for name in packed)
 
 
-def test_a_run_outside_the_checkout(built: Path, tmp_path: Path) -> None:
-    """Installed from the wheel alone; the packages that it requires are those of this environment."""
+def test_the_installed_wheel_runs_outside_the_checkout(built: Path, tmp_path: Path) -> None:
+    """Only the wheel is installed; the packages that it requires are those of this environment."""
     (wheel,) = built.glob("*.whl")
     venv.create(tmp_path / "venv", with_pip=True)
     scripts = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin")
@@ -58,7 +58,7 @@ def test_a_run_outside_the_checkout(built: Path, tmp_path: Path) -> None:
         return done.stdout + done.stderr
 
     run(scripts / "python", "-m", "pip", "install", "--no-index", "--no-deps", wheel)
-    # path files of the folders that are named here are not read, so this environment's editable install stays out
+    # path files in the folders named here are not read, so this environment's editable install is left out
     (site / "of_the_tests.pth").write_text(
         "\n".join(f for f in sys.path if f.endswith("site-packages")) + "\n"
     )

@@ -1,4 +1,4 @@
-"""What axe-core, the checker of accessibility that browsers' makers use, finds in the pages: nothing serious."""
+"""Accessibility: axe-core, the checker that browser makers use, finds nothing serious in the pages."""
 
 import numpy as np
 import pyarrow as pa
@@ -87,10 +87,10 @@ def of_many():
     [(page, scheme) for page in (of_images, of_a_tree, of_several_labels) for scheme in ("light", "dark")]
     + [(of_ratings, "light"), (of_many, "dark")],  # these have no colours of their own
 )
-def test_nothing_serious_is_found(browser, tmp_path, page, scheme):
+def test_axe_finds_no_serious_problem(browser, tmp_path, page, scheme):
     path = tmp_path / "report.html"
     path.write_text(page(), encoding="utf-8")
-    # axe is a script of its own, which the policy of the page would not admit
+    # axe is itself a script, which the page's policy would block
     context = browser.new_context(bypass_csp=True, color_scheme=scheme)
     tab = context.new_page()
     tab.goto(path.as_uri())
@@ -99,7 +99,7 @@ def test_nothing_serious_is_found(browser, tmp_path, page, scheme):
     )
     tab.wait_for_load_state("networkidle")
     found = Axe().run(tab).response
-    assert len(found["passes"]) > 15  # it looked
+    assert len(found["passes"]) > 15  # it did run
     serious = [
         f"{one['id']}: {node['html'][:200]} {node.get('failureSummary', '')[:300]}"
         for one in found["violations"]

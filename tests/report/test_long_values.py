@@ -1,4 +1,4 @@
-"""Attribute values of a hundred thousand characters: shown by their start everywhere, told apart, whole in files."""
+"""Attribute values of a hundred thousand characters: shortened when shown, still distinguished, and whole in files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from weakspot.tracking.console import findings_summary
 from weakspot.tracking.tables import examples_table, findings_tables
 
 START = "lorem ipsum " * 8000
-PLACES = [START + place for place in ("fog", "snow", "sun", "rain")]  # they differ at their ends alone
+PLACES = [START + place for place in ("fog", "snow", "sun", "rain")]  # they differ only at their ends
 
 
 def predictions(n: int = 600) -> Predictions:
@@ -54,7 +54,7 @@ def longest(page: str) -> int:
     return max(len(found) for found in re.findall("(?:lorem ipsum ?)+", page))
 
 
-def test_pages_tables_and_the_console_show_the_start(run):
+def test_pages_tables_and_the_console_show_only_the_start(run):
     _, findings, folder = run
     page = render(findings)
     assert len(page) < 500_000
@@ -74,14 +74,14 @@ def test_pages_tables_and_the_console_show_the_start(run):
             assert len(page) < 100_000
 
 
-def test_files_hold_all_of_it(run):
+def test_files_contain_the_whole_values(run):
     _, findings, folder = run
     loaded = Findings.load(folder / "run")
     assert {example.attributes["place"] for example in loaded.examples} <= set(PLACES)
     assert loaded.equals(findings)
 
 
-def test_values_of_one_start_stay_apart_and_are_found_again(run):
+def test_values_with_the_same_start_are_distinguished(run):
     p, findings, _ = run
     (finding,) = findings.findings
     assert finding.name == f"place = {shortened(PLACES[0])}"

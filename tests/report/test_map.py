@@ -1,4 +1,4 @@
-"""The map: where examples lie, what is known of them there, what the page holds and what Chromium does."""
+"""The map: positions and columns of the examples, its data in the page, and its behaviour in Chromium."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def found():
     return predictions, Findings.build(predictions, slices, confirm=np.arange(600) % 2 == 0)
 
 
-# What the findings hold
+# The map in the findings
 
 
-def test_every_audited_example_lies_where_the_projection_puts_it(found):
+def test_every_audited_example_is_placed_by_the_projection(found):
     predictions, findings = found
     table = findings.map
     assert map_kind(table) == "pca"
@@ -62,7 +62,7 @@ def test_every_audited_example_lies_where_the_projection_puts_it(found):
     assert table.column("attribute:colour").to_pylist() == predictions.attributes.column("colour").to_pylist()
 
 
-def test_it_is_kept_beside_the_findings(found, tmp_path):
+def test_the_map_is_saved_with_the_findings(found, tmp_path):
     _, findings = found
     findings.save(tmp_path)
     loaded = Findings.load(tmp_path)
@@ -73,7 +73,7 @@ def test_it_is_kept_beside_the_findings(found, tmp_path):
         Findings.load(tmp_path)
 
 
-def test_a_run_of_before_there_were_maps_has_none(found, tmp_path):
+def test_runs_of_earlier_versions_have_no_map(found, tmp_path):
     findings = replace(found[1], map=NO_MAP)
     findings.save(tmp_path)
     assert not (tmp_path / "map.parquet").exists()
@@ -85,7 +85,7 @@ def test_a_run_of_before_there_were_maps_has_none(found, tmp_path):
     assert 'class="highlight"' not in page
 
 
-def test_a_map_of_other_columns_is_refused(found, tmp_path):
+def test_a_map_with_unexpected_columns_is_refused(found, tmp_path):
     predictions, findings = found
     for table in (
         findings.map.append_column("extra", pa.array(np.zeros(len(predictions)))),
@@ -99,7 +99,7 @@ def test_a_map_of_other_columns_is_refused(found, tmp_path):
 
 
 @pytest.mark.parametrize("embeddings", [np.empty((200, 0)), np.ones((200, 3))])
-def test_without_embeddings_of_use_there_is_no_map(embeddings):
+def test_empty_or_constant_embeddings_have_no_map(embeddings):
     p, slices = planted(n=200, k=1)
     flat = replace(p, embeddings=embeddings)
     findings = Findings.build(flat, slices)
@@ -107,7 +107,7 @@ def test_without_embeddings_of_use_there_is_no_map(embeddings):
     assert 'id="map"' not in render(findings)
 
 
-def test_none_is_made_where_none_is_asked_for(found):
+def test_the_map_can_be_turned_off(found):
     p, slices = planted(n=200, k=1)
     assert not Findings.build(p, slices, projection="none").map.num_rows
     assert 'id="map"' not in render(found[1], options=ReportOptions(map="none"))
@@ -123,7 +123,7 @@ def findings_of(**arrays):
     return p, Findings.build(p, Slices("scan", p.ids, weights, describe(weights, p)))
 
 
-def test_labels_of_every_task():
+def test_the_map_names_the_labels_of_every_task():
     rng = np.random.default_rng(1)
     several = rng.integers(0, 2, (120, 2))
     _, findings = findings_of(
@@ -151,7 +151,7 @@ def test_labels_of_every_task():
     assert not {"label", "prediction"} & set(findings.map.column_names)
 
 
-# What the page holds
+# The map in the page
 
 
 def test_the_page_holds_the_map_of_the_findings(found):
@@ -179,7 +179,7 @@ def test_the_page_holds_the_map_of_the_findings(found):
     assert read(page).count("by the first two principal components") == 1
 
 
-def test_of_many_examples_a_sample_is_drawn_that_stands_for_all(found):
+def test_many_examples_are_represented_by_a_weighted_sample(found):
     findings = large(found[1], 50_000, attributes=2)
     points = points_of(findings, 10_000_000, most=4000)
     assert (points.shown, points.total) == (4000, 50_000)
@@ -194,7 +194,7 @@ def test_of_many_examples_a_sample_is_drawn_that_stands_for_all(found):
     assert fewer["weight"] @ (fewer["columns"]["correct", "Right or wrong"] == "wrong") == pytest.approx(1000)
 
 
-def test_it_keeps_to_its_room(found):
+def test_the_map_keeps_to_its_size_limit(found):
     findings = large(found[1], 40_000)
     for room in (600_000, 200_000):
         points = points_of(findings, room)
@@ -208,7 +208,7 @@ def test_it_keeps_to_its_room(found):
     assert len(in_page(render(findings, options=ReportOptions(examples="all")))["ids"]) == 40_000
 
 
-def test_a_column_of_many_values_keeps_the_commonest(found):
+def test_a_column_of_many_values_keeps_the_most_common_ones(found):
     findings = large(found[1], 3000, attributes=0)
     values = np.where(np.arange(3000) < 2000, np.arange(3000) % 200, np.arange(3000))
     column = pa.array([f"v{i}" for i in values]).cast(pa.dictionary(pa.int32(), pa.string()))
@@ -221,7 +221,7 @@ def test_a_column_of_many_values_keeps_the_commonest(found):
 # Maps by other libraries
 
 
-def test_a_missing_library_is_named_with_the_line_that_installs_it(monkeypatch):
+def test_a_missing_library_is_named_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setattr("weakspot.explain.neighbour_maps.find_spec", lambda name: None)
     for kind, package in (("umap", "umap-learn"), ("pacmap", "pacmap")):
         with pytest.raises(ImportError, match=rf'{kind} needs {package}.*pip install "weakspot\[maps\]"'):
@@ -232,7 +232,7 @@ def test_a_missing_library_is_named_with_the_line_that_installs_it(monkeypatch):
 @pytest.mark.optional
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("kind", ["umap", "pacmap"])
-def test_neighbours_stay_together(kind, monkeypatch):
+def test_neighbour_maps_keep_clusters_together(kind, monkeypatch):
     pytest.importorskip(kind)
     monkeypatch.setattr("weakspot.explain.neighbour_maps._FITTED", 400)
     rng = np.random.default_rng(0)
@@ -245,7 +245,7 @@ def test_neighbours_stay_together(kind, monkeypatch):
     assert (away.argmin(axis=1) == cluster).mean() > 0.98
 
 
-# What it does in Chromium
+# The map in Chromium
 
 
 def told(tab):
@@ -258,7 +258,7 @@ def image_of(tab):
 
 
 def wait_for_image(tab, wanted):
-    """Return the map's image once it is as wanted, or as it is after five seconds: the page draws when it can."""
+    """Return the map's image once `wanted` accepts it, or as it is after five seconds: the page draws with a delay."""
     for _ in range(50):
         image = image_of(tab)
         if wanted(image):
@@ -274,7 +274,7 @@ def inside_polygon(points, corners):
 
 
 @needs_chromium
-def test_a_rectangle_and_a_lasso_select_what_lies_in_them(browser, tmp_path, found):
+def test_a_rectangle_and_a_lasso_select_the_examples_inside(browser, tmp_path, found):
     predictions, findings = found
     tab, requests, complaints = opened(browser, tmp_path, render(findings))
     to_map(tab)
@@ -326,7 +326,7 @@ def test_a_rectangle_and_a_lasso_select_what_lies_in_them(browser, tmp_path, fou
 
 
 @needs_chromium
-def test_the_map_writes_shares_as_the_rest_of_the_page_does(browser):
+def test_the_map_formats_shares_as_the_rest_of_the_page_does(browser):
     tab = browser.new_page()
     tab.add_script_tag(path=ROOT / "src" / "weakspot" / "report" / "points.js")
     shares = [0, 1e-17, 0.0004, 0.004, 0.0096, 0.123, 0.99, 0.996, 1 - 2**-53, 1, 1 + 2**-52]
@@ -335,7 +335,7 @@ def test_the_map_writes_shares_as_the_rest_of_the_page_does(browser):
 
 
 @needs_chromium
-def test_what_is_more_common_inside_is_listed_with_its_shares(browser, tmp_path, found):
+def test_values_more_common_in_a_selection_are_listed_with_their_shares(browser, tmp_path, found):
     predictions, findings = found
     tab, _, complaints = opened(browser, tmp_path, render(findings))
     to_map(tab)
@@ -357,7 +357,7 @@ def test_what_is_more_common_inside_is_listed_with_its_shares(browser, tmp_path,
 
 
 @needs_chromium
-def test_colours_hover_press_zoom_and_keys(browser, tmp_path, found):
+def test_colouring_hovering_clicking_zooming_and_keys(browser, tmp_path, found):
     predictions, findings = found
     page = render(findings)
     tab, _, complaints = opened(browser, tmp_path, page)
@@ -411,7 +411,7 @@ def test_colours_hover_press_zoom_and_keys(browser, tmp_path, found):
 
 
 @needs_chromium
-def test_a_finding_lights_its_members(browser, tmp_path, found):
+def test_a_finding_highlights_its_members(browser, tmp_path, found):
     predictions, findings = found
     page = render(findings)
     tab, _, complaints = opened(browser, tmp_path, page)
@@ -425,7 +425,7 @@ def test_a_finding_lights_its_members(browser, tmp_path, found):
 
 
 @needs_chromium
-def test_nothing_that_examples_bring_is_markup(browser, tmp_path):
+def test_text_from_the_examples_is_escaped(browser, tmp_path):
     p, slices = planted(n=200, k=1)
     ids = [f'={HOSTILE}"{i},\n' if i % 10 else f"-{i}" for i in range(200)]
     values = np.where(np.array(p.attributes.column("colour").to_pylist()) == "red", HOSTILE, "=1+1")
@@ -452,7 +452,7 @@ def test_nothing_that_examples_bring_is_markup(browser, tmp_path):
 
 
 @needs_chromium
-def test_a_sample_says_for_how_many_it_stands(browser, tmp_path, found):
+def test_a_selection_in_a_sample_states_how_many_examples_it_represents(browser, tmp_path, found):
     tab, _, complaints = opened(browser, tmp_path, render(large(found[1], 50_000)))
     to_map(tab)
     tab.locator("#map select").select_option(label="Right or wrong")
@@ -466,7 +466,7 @@ def test_a_sample_says_for_how_many_it_stands(browser, tmp_path, found):
 
 
 @needs_chromium
-def test_without_script_a_sentence_says_where_to_look(browser, tmp_path, found):
+def test_without_javascript_a_sentence_replaces_the_map(browser, tmp_path, found):
     tab, _, _ = opened(browser, tmp_path, render(found[1]), java_script_enabled=False)
     words = tab.locator("#map").inner_text()
     assert "The map is drawn by script" in words

@@ -1,4 +1,4 @@
-"""The map beside the rest of the report: nodes of the tree, findings, thumbnails; on paper, and under two fingers."""
+"""The map together with the rest of the report: tree nodes, findings, thumbnails, printing and touch gestures."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def run():
-    """A run of UDIS over images, half of it held out: its record, slices, findings and page."""
+    """A run of UDIS on images, half of them held out: its record, slices, findings and page."""
     predictions, slices = clustered_images()
     findings = Findings.build(predictions, slices, confirm=np.arange(320) % 2 == 0)
     return predictions, slices, findings, render(findings, Media(picture))
@@ -41,7 +41,7 @@ def members(node):
     return sorted(row for leaf in node.leaves() for row in leaf.members)
 
 
-def test_every_example_knows_its_leaf(run):
+def test_the_map_has_the_leaf_of_every_example(run):
     predictions, slices, findings, _ = run
     leaves = dict(zip(findings.map["row"].to_pylist(), findings.map["leaf"].to_pylist(), strict=True))
     expected = {row: leaf.id for leaf in slices.tree.leaves() for row in leaf.members}
@@ -49,7 +49,7 @@ def test_every_example_knows_its_leaf(run):
     assert leaves == {row: expected.get(row) for row in range(len(predictions))}
 
 
-def test_it_is_kept_and_a_map_without_leaves_lights_no_nodes(run, tmp_path):
+def test_leaves_are_saved_and_without_them_no_node_can_be_highlighted(run, tmp_path):
     _, _, findings, page = run
     findings.save(tmp_path)
     assert Findings.load(tmp_path).equals(findings)
@@ -60,7 +60,7 @@ def test_it_is_kept_and_a_map_without_leaves_lights_no_nodes(run, tmp_path):
 
 
 def thumbnails_of(data):
-    """Of each point that has one its thumbnail, read as the page reads it."""
+    """The thumbnail of each point that has one, decoded as the page does."""
     sprites = json.loads(data)
     points = np.frombuffer(gzip.decompress(base64.b64decode(sprites["points"])), np.uint8)
     points = points.reshape(4, -1).T.copy().view("<u4").ravel()
@@ -74,7 +74,7 @@ def thumbnails_of(data):
     return tiles
 
 
-def test_each_thumbnail_is_of_its_example(run):
+def test_each_thumbnail_shows_its_example(run):
     page = run[3]
     data = re.search(r'<script type="application/json" id="sprites">(.*?)</script>', page)[1]
     tiles = thumbnails_of(data)
@@ -87,7 +87,7 @@ def test_each_thumbnail_is_of_its_example(run):
     assert other > 30
 
 
-def test_thumbnails_keep_to_their_room_and_show_members_of_findings(run):
+def test_thumbnails_keep_to_their_size_limit_and_show_members_of_findings(run):
     looked = []
 
     def preview(row):
@@ -107,11 +107,11 @@ def test_thumbnails_keep_to_their_room_and_show_members_of_findings(run):
     assert 'id="sprites"' not in render(run[2], Media(lambda row: "a text"))
 
 
-# What it does in Chromium
+# The map in Chromium
 
 
 @needs_chromium
-def test_nodes_lead_to_points_and_points_to_nodes(browser, tmp_path, run):
+def test_nodes_select_their_points_and_points_link_to_their_nodes(browser, tmp_path, run):
     predictions, slices, _, page = run
     tab, requests, complaints = opened(browser, tmp_path, page)
     inner = next(node for node in slices.tree.walk() if not node.leaf and node.id != slices.tree.id)
@@ -160,7 +160,7 @@ def mean_of(tab, selector):
 
 
 @needs_chromium
-def test_thumbnails_by_pointer_touch_and_keys(browser, tmp_path, run):
+def test_thumbnails_are_shown_by_pointer_touch_and_keys(browser, tmp_path, run):
     predictions, _, _, page = run
     tab, requests, complaints = opened(browser, tmp_path, page, width=390, has_touch=True)
     to_map(tab)
@@ -199,7 +199,7 @@ def test_thumbnails_by_pointer_touch_and_keys(browser, tmp_path, run):
 
 
 @needs_chromium
-def test_two_fingers_zoom_and_move(browser, tmp_path, run):
+def test_two_fingers_zoom_and_move_the_map(browser, tmp_path, run):
     predictions, _, _, page = run
     tab, _, complaints = opened(browser, tmp_path, page, has_touch=True)
     to_map(tab)
@@ -236,7 +236,7 @@ def test_two_fingers_zoom_and_move(browser, tmp_path, run):
 
 
 @needs_chromium
-def test_it_is_on_paper_though_nobody_scrolled_to_it(browser, tmp_path, run):
+def test_the_map_is_printed_even_if_nobody_scrolled_to_it(browser, tmp_path, run):
     tab, _, complaints = opened(browser, tmp_path, run[3])
     tab.locator("#map .map-legend > *").first.wait_for()
     assert tab.evaluate("scrollY") == 0

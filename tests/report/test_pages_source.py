@@ -1,4 +1,4 @@
-"""What the pages are written in: lines that a person can read, and one palette."""
+"""The sources of the pages: lines of readable length, and a single palette."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_no_line_is_longer_than_120(path):
     assert {number: line for number, line in enumerate(lines, 1) if len(line) > 120} == {}
 
 
-def test_a_colour_is_said_once_for_light_and_once_for_dark():
+def test_each_colour_is_defined_once_for_light_and_once_for_dark():
     said: dict[str, list[str]] = {}
     for path in SOURCES:
         if path.suffix == ".css":

@@ -1,4 +1,4 @@
-"""The report of many slices: what is folded away, found, enlarged and taken along, and how large the page is."""
+"""The report of many slices: folded parts, search, enlarged images, CSV downloads and the size of the page."""
 
 import csv
 import json
@@ -47,17 +47,17 @@ def warm(rows):
     return [Image.blend(photograph(row), Image.new("RGB", (224, 224), "yellow"), 0.4) for row in rows]
 
 
-# What is folded away
+# Folded parts
 
 
-def test_the_first_parts_stand_in_the_page_and_the_others_beside_it():
+def test_the_first_parts_stay_in_the_page_and_the_others_are_compressed():
     folds = FoldedParts(elements=5, most=10_000)
     folds.open()
     folds.open()
     assert folds.close("<b>inner</b>") is None
     assert folds.close("<p><b>inner</b></p>" + "<i></i>" * 4) == 0  # with the inner one, six elements
     folds.open()
-    assert folds.close("<p></p>" * 5) is None  # what was compressed takes no room
+    assert folds.close("<p></p>" * 5) is None  # compressed parts do not count
     folds.open()
     folds.open()
     assert folds.close('<p id="slice-2"></p>') == 1
@@ -67,10 +67,10 @@ def test_the_first_parts_stand_in_the_page_and_the_others_beside_it():
     assert table["within"] == {"1": 2}
     page = '<details data-part="2"><summary>open</summary></details>'
     page += f'<script type="application/json" id="folded">{folds.table()}</script>'
-    assert "data-part" in unfolded(page)  # of the part inside, which has no summary here
+    assert "data-part" in unfolded(page)  # that of the inner part, which has no summary here
 
 
-def test_what_has_no_room_says_so():
+def test_a_part_without_room_is_replaced_by_a_note():
     folds = FoldedParts(elements=0, most=300)
     noise = np.random.default_rng(0).bytes(4000).hex()
     assert folds.compress(f"<p>{noise}</p>") == 0
@@ -81,7 +81,7 @@ def test_what_has_no_room_says_so():
     assert not folds.has(0)
 
 
-def test_where_a_part_has_no_room_those_inside_it_take_none():
+def test_a_part_without_room_frees_the_room_of_the_parts_inside_it():
     folds = FoldedParts(elements=0, most=700)
     inner = folds.compress('<p id="inner"></p>')
     middle = folds.compress(f'<details id="middle" data-part="{inner}"></details>')
@@ -104,14 +104,14 @@ def test_every_slice_can_be_unfolded(many):
     assert many.example(first).id in read(whole)
 
 
-def test_a_small_run_is_all_in_the_page():
+def test_a_small_run_has_no_folded_parts():
     predictions, slices = planted(k=3)
     page = render(Findings.build(predictions, slices), Media(picture))
     assert unfolded(page) == page
     assert "unfold by script" not in page
 
 
-def test_images_that_a_reader_sees_first_come_first(many):
+def test_images_that_a_reader_sees_first_have_priority(many):
     media = Media(photograph, warm)
     page = render(many, media)
     assert len(page) < 5e6
@@ -125,7 +125,7 @@ def test_images_that_a_reader_sees_first_come_first(many):
     assert 5e6 < len(roomy) < 25e6
 
 
-def test_groups_are_the_runs_of_the_memberships(many):
+def test_member_groups_are_the_contiguous_runs_of_the_memberships(many):
     table = many.memberships
     found = member_groups(table)
     assert [group.anchor for group in found] == [
@@ -136,7 +136,7 @@ def test_groups_are_the_runs_of_the_memberships(many):
     assert found[-1].end == table.num_rows
 
 
-def test_all_members_are_there_where_they_are_asked_for():
+def test_all_members_are_shown_on_request():
     predictions, slices = planted(k=1)
     weights = np.array([(predictions.losses > 1) * 1.0])
     found = Slices("udis", slices.ids, weights, describe(weights, predictions))
@@ -162,7 +162,7 @@ def test_all_members_are_there_where_they_are_asked_for():
 @pytest.mark.parametrize(
     "words", [{"members": 0}, {"members": "some"}, {"members": True}, {"examples": "most"}]
 )
-def test_options_that_there_are_not(words):
+def test_unknown_options_are_refused(words):
     (name,) = words
     with pytest.raises(ValueError, match=rf"report\.{name}="):
         ReportOptions(**words)
@@ -172,7 +172,7 @@ def test_options_that_there_are_not(words):
 
 
 @needs_chromium
-def test_a_link_leads_into_what_is_folded_away(browser, tmp_path, many):
+def test_a_link_opens_a_folded_part(browser, tmp_path, many):
     tab, requests, complaints = opened(browser, tmp_path, render(many, Media(picture)))
     name = next(one.number for one in reversed(many.slices))
     target = tab.locator(f"#slice-{name}")
@@ -183,7 +183,7 @@ def test_a_link_leads_into_what_is_folded_away(browser, tmp_path, many):
     assert target.locator("img").evaluate_all(
         "images => images.length && images.every(e => e.src.startsWith('data:'))"
     )
-    tab.reload()  # the address alone leads there, too
+    tab.reload()  # the address alone opens it, too
     target.wait_for()
     assert {url.partition("#")[0] for url in requests} == {(tmp_path / "report.html").as_uri()}
     assert complaints == []
@@ -221,7 +221,7 @@ FOLLOW = """async () => {  // every link that is in the page once everything is 
 
 @pytest.fixture(scope="module")
 def branching():
-    """Findings of UDIS with a tree of many nodes, in which every other cluster fails."""
+    """Findings of UDIS with a tree of many nodes, in which every third cluster fails."""
     rng = np.random.default_rng(0)
     n, k = 600, 60
     cluster = rng.integers(0, k, n)
@@ -238,7 +238,7 @@ def branching():
 
 
 @needs_chromium
-def test_every_link_of_a_page_at_its_budget_leads_somewhere(browser, tmp_path, monkeypatch, branching):
+def test_every_link_of_a_page_at_its_size_limit_leads_somewhere(browser, tmp_path, monkeypatch, branching):
     monkeypatch.setattr(html, "_ELEMENTS", 200)
     for room in (60_000, 4_000_000):
         monkeypatch.setattr(html, "_ROOM", room)
@@ -253,7 +253,7 @@ def test_every_link_of_a_page_at_its_budget_leads_somewhere(browser, tmp_path, m
 
 
 @needs_chromium
-def test_a_node_that_is_left_out_is_said_to_be_until_something_else_is_pressed(
+def test_the_note_about_a_left_out_node_is_shown_until_the_next_click(
     browser, tmp_path, monkeypatch, branching
 ):
     monkeypatch.setattr(html, "_ELEMENTS", 0)
@@ -269,21 +269,21 @@ def test_a_node_that_is_left_out_is_said_to_be_until_something_else_is_pressed(
     tab.close()
 
 
-def test_what_makes_room_depends_on_the_options():
+def test_the_hint_on_making_room_depends_on_the_options():
     assert "report.examples=all" in ReportOptions().more_room_hint
     assert "report.members=24" in ReportOptions(members="all", examples="all").more_room_hint
     assert "report." not in ReportOptions(examples="all").more_room_hint
 
 
 @needs_chromium
-def test_rows_that_are_shown_later_are_sorted_in(browser, tmp_path, many):
+def test_rows_that_are_added_later_are_sorted_with_the_others(browser, tmp_path, many):
     tab, _, complaints = opened(browser, tmp_path, render(many))
     rows = tab.locator("#slices tbody tr")
     column = "rows => rows.map((row) => Number(row.cells[{}].dataset.value))"
     assert rows.count() == 200
     tab.locator("#slices thead button", has_text="Slice").click()
     rows.nth(229).wait_for(state="attached")
-    assert rows.evaluate_all(column.format(0)) == list(range(230, 0, -1))  # the last ones stand first
+    assert rows.evaluate_all(column.format(0)) == list(range(230, 0, -1))  # the last ones come first
     tab.locator("#slices thead button", has_text="Loss inside").click()
     losses = rows.evaluate_all(column.format(7))
     assert losses == sorted((one.statistics.loss_inside for one in many.slices), reverse=True)
@@ -291,7 +291,7 @@ def test_rows_that_are_shown_later_are_sorted_in(browser, tmp_path, many):
     tab.reload()
     tab.locator("button.rows").click()
     rows.nth(229).wait_for(state="attached")
-    assert rows.evaluate_all(column.format(0)) == list(range(1, 231))  # nothing was sorted, and nothing is
+    assert rows.evaluate_all(column.format(0)) == list(range(1, 231))  # unsorted after the reload
     assert complaints == []
     tab.close()
 
@@ -314,7 +314,7 @@ def test_rows_that_are_still_being_unpacked_are_filtered(browser, tmp_path, many
     tab.close()
 
 
-def test_rows_without_room_are_said_to_be_left_out(monkeypatch, many):
+def test_rows_without_room_are_reported_as_left_out(monkeypatch, many):
     monkeypatch.setattr(html, "_ROOM", 4000)
     words = read(render(many))
     assert "The other 30 were left out to keep this page small. A page with report.examples=all" in words
@@ -326,7 +326,7 @@ def test_slices_are_found_by_words_and_verdict(browser, tmp_path, many):
     tab, _, complaints = opened(browser, tmp_path, render(many))
     rows = tab.locator("#slices tbody tr")
     assert rows.count() == 200
-    member = many.example(many.slices[220].portrait.top[0]).id  # of a row that is not there yet
+    member = many.example(many.slices[220].portrait.top[0]).id  # in a row that is not in the table yet
     tab.locator("form.search input").fill(member)
     tab.locator(".search output", has_text=re.compile(r"1 of 230")).wait_for()
     assert tab.locator("#slices tbody tr:visible th").inner_text() == many.slices[220].name
@@ -359,7 +359,7 @@ def test_images_are_enlarged_by_mouse_and_keyboard(browser, tmp_path):
     assert dialog.locator("img").get_attribute("alt") == strip.nth(1).locator("img").get_attribute("alt")
     tab.keyboard.press("Escape")
     dialog.wait_for(state="hidden")
-    tab.locator(".strip button.thumb:focus").wait_for()  # once the page has heard that the dialog is closed
+    tab.locator(".strip button.thumb:focus").wait_for()  # once the page has handled the closing of the dialog
     assert strip.nth(1).evaluate("e => e === document.activeElement")
     figure = tab.locator(".slice .example").first
     figure.locator("button.thumb").first.click()
@@ -369,7 +369,7 @@ def test_images_are_enlarged_by_mouse_and_keyboard(browser, tmp_path):
 
 
 @needs_chromium
-def test_members_are_taken_along_as_csv(browser, tmp_path):
+def test_members_are_downloaded_as_csv(browser, tmp_path):
     predictions, slices = planted(k=2)
     findings = Findings.build(predictions, slices)
     tab, _, complaints = opened(browser, tmp_path, render(findings))
@@ -400,7 +400,7 @@ def assert_within_budget(browser, tmp_path, page):
 
 @needs_chromium
 @pytest.mark.slow
-def test_ten_thousand_photographs_in_89_failing_clusters_and_their_tree(browser, tmp_path):
+def test_ten_thousand_photographs_in_89_failing_clusters_stay_within_budget(browser, tmp_path):
     rng = np.random.default_rng(0)
     n, k = 10_000, 140
     cluster = rng.integers(0, k, n)
@@ -429,7 +429,7 @@ def test_ten_thousand_photographs_in_89_failing_clusters_and_their_tree(browser,
 
 @needs_chromium
 @pytest.mark.slow
-def test_ratings_in_114_clusters(browser, tmp_path):
+def test_ratings_in_114_clusters_stay_within_budget(browser, tmp_path):
     rng = np.random.default_rng(0)
     n, k = 2010, 114
     user, movie, label = rng.integers(0, 300, n), rng.integers(0, 400, n), rng.integers(0, 5, n)

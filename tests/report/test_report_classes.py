@@ -1,4 +1,4 @@
-"""The page and the sheets of classes: what is drawn is what a loop over the examples counts."""
+"""Classes on the page and in CSV files: they show what a loop over the examples counts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HOSTILE = "<script>alert(1)</script>\"'&"
 
 
 def many(k=55, n=500, name="class {}"):
-    """Many classes, the later the more frequent; of every other one the model is right half the time."""
+    """Many classes, later ones being more frequent; on every other one the model is right half of the time."""
     rng = np.random.default_rng(0)
     labels = (rng.random((n, k)) < np.linspace(0.02, 0.5, k)).astype(int)
     said = np.where(rng.random((n, k)) < np.where(np.arange(k) % 2, 0.5, 0.05), 1 - labels, labels)
@@ -34,7 +34,7 @@ def many(k=55, n=500, name="class {}"):
 
 
 def shares_by_hand(answers):
-    """Of the examples with each row's class the share that has the column's."""
+    """For each pair of classes, the share of the examples with the row's class that also have the column's."""
     k = answers.shape[1]
     return np.array(
         [
@@ -60,7 +60,7 @@ def drawn(one, k, cell):
     return kinds, strengths
 
 
-def test_a_map_is_as_dark_as_the_share_is_large():
+def test_the_cells_of_a_map_are_darker_for_larger_shares():
     p = several_labels()
     made = co_occurrence(found_in(p))
     assert made.names == list(NAMES)
@@ -102,7 +102,7 @@ def test_the_pair_that_differs_most_for_its_size_leads_the_table():
     assert f"bed and dog {both[0]} {both[1]} +{both[1] - both[0]}" in read(render(found_in(p)))
 
 
-def test_every_class_is_a_row_of_the_page():
+def test_every_class_has_a_row_on_the_page():
     findings = found_in(several_labels())
     words = read(render(findings))
     for row in findings.whole.classes:
@@ -113,9 +113,11 @@ def test_every_class_is_a_row_of_the_page():
         ]
         assert " ".join([row.name, *numbers]).replace("\u202f", " ") in words
     assert "classes.csv" not in words
+    assert "An example counts as right if all of its labels are." in words
+    assert "UDIS" not in words
 
 
-def test_of_many_classes_the_page_shows_forty_and_says_which():
+def test_the_page_shows_forty_of_many_classes_and_states_which():
     findings = found_in(many())
     rows, made = class_table(findings).rows, co_occurrence(findings)
     scores = sorted(row.f1 for row in findings.whole.classes if row.f1 is not None)
@@ -134,7 +136,7 @@ def test_of_many_classes_the_page_shows_forty_and_says_which():
     assert section.count("<") / 2 < 1200
 
 
-def test_the_sheets_hold_all_of_them():
+def test_the_csv_files_contain_all_classes_and_pairs():
     p = many()
     held = {
         name: list(csv.DictReader(io.StringIO(text))) for name, text in class_csv_files(found_in(p)).items()
@@ -167,7 +169,7 @@ def test_counts_of_millions_keep_every_digit():
     assert [row["examples"] for row in rows] == [str(count) for count in of_each_class]
 
 
-def test_a_share_of_nothing_is_an_empty_cell():
+def test_a_share_of_no_examples_is_an_empty_cell():
     text = class_csv_files(found_in(several_labels()))["co_occurrence.csv"]
     rows = [row for row in csv.DictReader(io.StringIO(text)) if row["class"] in ("never", "unsaid")]
     assert {
@@ -178,7 +180,7 @@ def test_a_share_of_nothing_is_an_empty_cell():
     }
 
 
-def test_a_run_leaves_the_sheets_in_its_folder(tmp_path):
+def test_a_run_writes_the_csv_files_to_its_folder(tmp_path):
     p = several_labels()
     findings = discover(UDIS(category="bed"), p, tmp_path)
     for name, text in class_csv_files(findings).items():
@@ -186,12 +188,13 @@ def test_a_run_leaves_the_sheets_in_its_folder(tmp_path):
     assert {path.suffix for path in tmp_path.iterdir()} >= {".csv", ".html", ".json"}
 
 
-def test_one_label_has_a_table_and_no_map_and_a_number_neither():
+def test_single_labels_have_a_table_but_no_map_and_numbers_have_neither():
     findings = found_in(one_label())
     assert co_occurrence(findings) is None
     page = render(findings)
     assert "Class by class" in page
     assert "Which classes come together" not in page
+    assert "if all of its labels are" not in page
     assert list(class_csv_files(findings)) == ["classes.csv"]
     rng = np.random.default_rng(0)
     numbers = Predictions.from_arrays(
@@ -212,7 +215,7 @@ def browser():
 
 @needs_chromium
 @pytest.mark.parametrize("width", [1200, 390])
-def test_the_maps_are_drawn_and_scroll_in_their_frame_alone(browser, tmp_path, width):
+def test_the_maps_are_drawn_and_scroll_only_in_their_frame(browser, tmp_path, width):
     p = many(name=HOSTILE + "{}")
     page = report_of(p, searched(p))
     assert HOSTILE not in page

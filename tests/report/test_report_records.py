@@ -1,4 +1,4 @@
-"""What the report says of texts, answers and ratings."""
+"""The report of texts, answers and ratings."""
 
 from dataclasses import replace
 
@@ -62,7 +62,7 @@ def answers():
     return predictions, preview.__getitem__
 
 
-def test_participants_by_hand():
+def test_participants_match_a_computation_by_hand():
     predictions, weights = ratings()
     (first, *others) = participants(weights[0], predictions, "user")
     inside = weights[0] > 0
@@ -89,7 +89,7 @@ def test_ratings_have_tables_of_users_and_movies():
     assert "Film 1 <b>" not in page  # escaped
 
 
-def test_of_attributes_that_are_yes_or_no_the_yes_are_named():
+def test_yes_or_no_attributes_are_named_only_if_yes():
     attributes = {
         "wet": True,
         "cold": False,
@@ -104,7 +104,7 @@ def test_of_attributes_that_are_yes_or_no_the_yes_are_named():
     assert replace(example, record={"age": "old", "n": 1}).facts == ["wet", "horror", "none 0"]
 
 
-def test_marks_lie_where_the_spans_do():
+def test_answers_are_highlighted_at_their_spans():
     segments = highlight_answers(CONTEXT, (8, 15), (8, 27))
     assert "".join(segment.text for segment in segments if segment.label) == "William"
     assert "".join(segment.text for segment in segments if segment.prediction) == "William of Normandy"
@@ -116,7 +116,7 @@ def test_marks_lie_where_the_spans_do():
     assert span_text(CONTEXT, (0, 0)) == "no answer"
 
 
-def test_answers_are_said_and_marked():
+def test_answers_are_shown_and_highlighted():
     predictions, preview = answers()
     page = report_of(
         predictions, sliced(predictions, np.array([[0.5, 1.0, 0.9]])), preview=preview, held=False
@@ -126,13 +126,13 @@ def test_answers_are_said_and_marked():
     assert "no answer → the Channel" in words
     assert (
         page.count('<mark class="both"') == 4
-    )  # the whole of one answer, a part of another; finding and slice
+    )  # one whole answer and a part of another, in the finding and in the slice
     assert page.count('<mark class="prediction"') == 4
     assert "Question 2?" in words
 
 
 @pytest.mark.parametrize(("refunds", "name"), [(6, "texts with “"), (5, "texts, many with “")])
-def test_texts_are_shown_with_their_words(refunds, name):
+def test_texts_are_shown_with_their_distinctive_words(refunds, name):
     texts = ["refund my broken thing"] * refunds + ["what a lovely day it is"] * (36 - refunds)
     weights = np.array([[1.0] * 6 + [0.0] * 30])
     predictions = Predictions.from_arrays(
@@ -152,7 +152,7 @@ def test_texts_are_shown_with_their_words(refunds, name):
 
 
 @needs_chromium
-def test_records_in_a_browser(tmp_path):
+def test_records_are_shown_in_a_browser_without_errors(tmp_path):
     for predictions, weights, preview in (
         (*ratings(), None),
         (answers()[0], np.array([[0.5, 1.0, 0.9]]), answers()[1]),

@@ -1,4 +1,4 @@
-"""The report of clusters: their tree, and each failing one beside its well-served neighbour."""
+"""The report of clusters: their tree, and each failing cluster beside its nearest well-served one."""
 
 import re
 
@@ -30,7 +30,7 @@ def overlays(rows):
     return [Image.blend(picture(row), Image.new("RGB", (32, 32), "yellow"), 0.4) for row in rows]
 
 
-def test_a_failing_cluster_stands_beside_a_well_served_one(clusters):
+def test_a_failing_cluster_is_shown_beside_a_well_served_one(clusters):
     predictions, slices = clusters
     page = report_of(predictions, slices, preview=picture, cams=overlays)
     words = read(page)
@@ -53,7 +53,7 @@ def test_a_failing_cluster_stands_beside_a_well_served_one(clusters):
     assert "weight" not in words[words.index("Members, the highest loss first") :]
 
 
-def test_every_row_is_looked_at_and_explained_once(clusters):
+def test_each_row_is_previewed_and_explained_at_most_once(clusters):
     predictions, slices = clusters
     looked, explained = [], []
 
@@ -71,7 +71,7 @@ def test_every_row_is_looked_at_and_explained_once(clusters):
     assert set(explained) <= set(looked)
 
 
-def test_the_tree_holds_every_node_and_marks_what_fails(clusters):
+def test_the_tree_shows_every_node_and_marks_failing_clusters(clusters):
     predictions, slices = clusters
     page = report_of(predictions, slices)
 
@@ -104,11 +104,11 @@ def test_the_tree_holds_every_node_and_marks_what_fails(clusters):
         (0.0, 0.0, "even"),
     ],
 )
-def test_tones_part_at_the_accuracy_of_all(accuracy, overall, expected):
+def test_tones_are_divided_at_the_overall_accuracy(accuracy, overall, expected):
     assert tone(accuracy, overall) == expected
 
 
-def test_a_tree_without_failing_clusters_says_so(clusters):
+def test_the_page_states_that_no_cluster_fails(clusters):
     predictions, _ = clusters
     good = Predictions.from_arrays(
         predictions.embeddings,
@@ -122,7 +122,7 @@ def test_a_tree_without_failing_clusters_says_so(clusters):
 
 
 def test_auditing_a_category_judges_by_that_category():
-    """Other categories may be wrong as they like: a bed that is a bed has no red frame."""
+    """Only beds are judged: an example with a bed has no red frame, even if its other categories are wrong."""
     rng = np.random.default_rng(0)
     names = ("bed", "person", "dog", "sofa")
     room = rng.integers(0, 2, 300)
@@ -130,7 +130,7 @@ def test_auditing_a_category_judges_by_that_category():
         int
     )
     logits = np.where(labels == 1, 3.0, -3.0) + rng.normal(size=(300, 4))
-    logits[:, 0] = 3  # everything is taken for a bed
+    logits[:, 0] = 3  # every example is predicted to have a bed
     logits[:, 2] *= -1  # every dog is missed
     predictions = Predictions.from_arrays(
         np.eye(2)[room] * 9 + rng.normal(size=(300, 2)), outputs=logits, labels=labels, task=Multilabel(names)
@@ -149,13 +149,13 @@ def test_auditing_a_category_judges_by_that_category():
 
 
 @needs_chromium
-def test_the_tree_folds_by_keyboard_and_leads_to_the_clusters(browser, tmp_path, clusters):
+def test_the_tree_folds_by_keyboard_and_links_to_the_clusters(browser, tmp_path, clusters):
     predictions, slices = clusters
     page = report_of(predictions, slices, preview=picture, cams=overlays)
     tab, requests, complaints = opened(browser, tmp_path, page, width=390)
     assert tab.evaluate("document.documentElement.scrollWidth") == 390
     first = tab.locator(".tree .fails").first
-    assert first.is_visible()  # the way to what fails is open
+    assert first.is_visible()  # the branches of failing clusters are open
     root = tab.locator(".tree > li > details")
     root.locator("> summary").press("Enter")
     assert not first.is_visible()
@@ -168,7 +168,7 @@ def test_the_tree_folds_by_keyboard_and_leads_to_the_clusters(browser, tmp_path,
 
 
 @needs_chromium
-def test_every_node_opens_from_the_picture_too(browser, tmp_path, clusters):
+def test_every_node_can_be_opened_from_the_diagram(browser, tmp_path, clusters):
     predictions, slices = clusters
     tab, _, complaints = opened(browser, tmp_path, report_of(predictions, slices, preview=picture))
     nodes = list(slices.tree.walk())
@@ -185,7 +185,7 @@ def test_every_node_opens_from_the_picture_too(browser, tmp_path, clusters):
 
 
 @needs_chromium
-def test_a_slider_marks_what_fails_below_any_threshold(browser, tmp_path, clusters):
+def test_the_slider_marks_clusters_that_fail_at_its_threshold(browser, tmp_path, clusters):
     predictions, slices = clusters
     tab, _, complaints = opened(browser, tmp_path, report_of(predictions, slices))
     leaves = [node for node in slices.tree.walk() if not node.children]
@@ -206,7 +206,7 @@ def test_a_slider_marks_what_fails_below_any_threshold(browser, tmp_path, cluste
 
 
 @needs_chromium
-def test_all_clusters_stand_in_a_table(browser, tmp_path, clusters):
+def test_all_clusters_are_listed_in_a_table(browser, tmp_path, clusters):
     predictions, slices = clusters
     tab, _, complaints = opened(browser, tmp_path, report_of(predictions, slices))
     tab.get_by_text("All clusters in a table").click()
@@ -230,8 +230,8 @@ def test_all_clusters_stand_in_a_table(browser, tmp_path, clusters):
 
 
 @needs_chromium
-def test_numbers_below_the_picture_do_not_overprint(browser, tmp_path):
-    """Forty failing clusters side by side: a number that has no place is left out."""
+def test_numbers_below_the_diagram_do_not_overlap(browser, tmp_path):
+    """Forty failing clusters side by side: numbers that do not fit are left out."""
     rng = np.random.default_rng(0)
     cluster = np.repeat(np.arange(60), 12)
     label = cluster % 2

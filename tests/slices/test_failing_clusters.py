@@ -1,4 +1,4 @@
-"""One rule says which clusters fail, and one number is its threshold, wherever either is written."""
+"""One rule decides which clusters fail, and its threshold is the same number wherever it is written."""
 
 import re
 
@@ -16,12 +16,12 @@ from weakspot.slices.failing_rule import ACCURACY_THRESHOLD, SMALLEST, fails, wo
     ("size", "score", "wrong"),
     [(6.0, 0.59, True), (6.0, 0.375, True), (5.0, 0.1, False), (5.5, 0.1, True), (100.0, 0.9, False)],
 )
-def test_a_cluster_fails_that_is_larger_and_worse_than_the_bounds(size, score, wrong):
+def test_a_cluster_fails_if_it_is_larger_and_worse_than_the_bounds(size, score, wrong):
     assert fails(size, score, 0.75, 0.8) == wrong
     assert fails(np.array([size]), np.array([score]), 0.75, 0.8).tolist() == [wrong]
 
 
-def test_the_worst_come_first_and_of_equals_the_higher_loss():
+def test_the_worst_come_first_and_ties_are_ordered_by_higher_loss():
     leaves = [
         ClusterNode(i, 9.0, 1.0, a, loss) for i, (a, loss) in enumerate([(0.5, 1.0), (0.1, None), (0.5, 2.0)])
     ]

@@ -1,4 +1,4 @@
-"""Sparse memberships: whatever is made of them is what is made of the same array, in a fraction of its memory."""
+"""Sparse memberships give the same results as the dense array, in a fraction of its memory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def udis_slices(p: Predictions, weights: np.ndarray | Memberships) -> Slices:
 
 
 @pytest.mark.parametrize("k", [0, 1, 5])
-def test_they_are_read_like_the_array(k):
+def test_memberships_are_read_like_the_array(k):
     array = soft(k, 40)
     m = Memberships.of_rows(iter(array), 40)
     some = np.random.default_rng(1).random(40) < 0.5
@@ -60,7 +60,7 @@ def test_they_are_read_like_the_array(k):
         m[k]
 
 
-def test_clusters_and_placed_rows_are_those_of_the_array():
+def test_clusters_and_scattered_rows_equal_the_array():
     rng = np.random.default_rng(0)
     rows, labels, found = np.sort(rng.permutation(60)[:50]), rng.integers(6, size=50), np.array([9, 4, 0])
     array = np.zeros((3, 60))
@@ -74,7 +74,7 @@ def test_clusters_and_placed_rows_are_those_of_the_array():
     assert_array_equal(scatter_memberships(own, at, np.asarray(m)), array)
 
 
-def test_files_hold_the_same_and_come_back_as_they_were(tmp_path, monkeypatch):
+def test_files_have_the_same_content_and_are_read_back_unchanged(tmp_path, monkeypatch):
     p = predictions(100)
     array = soft(20, 100)
     dense, sparse = udis_slices(p, array), udis_slices(p, Memberships.of_rows(array, 100))
@@ -94,7 +94,7 @@ def test_files_hold_the_same_and_come_back_as_they_were(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("confirm", ["held", "other", None])
-def test_findings_are_those_of_the_array(confirm):
+def test_findings_equal_those_of_the_array(confirm):
     p, other = predictions(600), predictions(500, seed=1)
     slices = UDIS(min_cluster_size=10, max_cluster_size=150).fit(p).slices_
     assert isinstance(slices.weights, Memberships)
@@ -107,7 +107,7 @@ def test_findings_are_those_of_the_array(confirm):
 
 
 @pytest.mark.parametrize("settings", [{}, {"members": "distance"}, {"category": 1}])
-def test_new_examples_belong_by_slice_as_by_example(settings):
+def test_weights_of_new_examples_are_the_same_by_slice_and_by_example(settings):
     p, other = predictions(300), predictions(200, seed=1)
     slices = UDIS(max_cluster_size=60, **settings).fit(p).slices_
     assert len(slices)
@@ -115,8 +115,8 @@ def test_new_examples_belong_by_slice_as_by_example(settings):
     assert_array_equal(np.asarray(weights_of(slices, other)).T, apply(slices, other))
 
 
-def test_hundreds_of_clusters_never_stand_there_whole(tmp_path, monkeypatch):
-    """What Python allocates: Arrow's tables are as large as what is read or written at a time."""
+def test_hundreds_of_clusters_are_never_held_as_a_whole_array(tmp_path, monkeypatch):
+    """Measures what Python allocates; Arrow's tables are only as large as what is read or written at a time."""
     n, k = 20_000, 300
     labels = np.random.default_rng(0).integers(k, size=n)
     p = predictions(n)
@@ -131,7 +131,7 @@ def test_hundreds_of_clusters_never_stand_there_whole(tmp_path, monkeypatch):
     assert peak < k * n * 8 / 2
 
 
-def test_they_are_read_not_written():
+def test_memberships_are_read_only():
     sparse = Memberships(csr_array(np.eye(2, 3)))
     with pytest.raises(TypeError):
         np.add(sparse, 1, out=sparse)

@@ -1,4 +1,4 @@
-"""Slices: typed results, folders of earlier versions, and the same slices over other examples."""
+"""Slices: typed results, folders of earlier versions, and the same slices on other examples."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def numbers(entry: object) -> dict[str, float]:
     return {name: value for name, value in vars(entry).items() if isinstance(value, (int, float))}
 
 
-def test_spotlights_of_format_2_still_open(tmp_path):
+def test_spotlights_of_format_2_are_still_read(tmp_path):
     slices = Slices.load(OLD / "spotlight")
     first = slices.statistics[0]
     assert numbers(first) == pytest.approx(
@@ -44,7 +44,7 @@ def test_spotlights_of_format_2_still_open(tmp_path):
     assert Slices.load(slices.save(tmp_path / "now")).equals(slices)
 
 
-def test_clusters_of_format_2_still_open(tmp_path):
+def test_clusters_of_format_2_are_still_read(tmp_path):
     slices = Slices.load(OLD / "udis")
     (one,) = slices.statistics
     near = (65, 7, 41, 5, 93, 23, 27, 31, 6, 36, 32, 42, 76, 44, 8, 43)
@@ -116,7 +116,7 @@ def test_damaged_clusters_of_format_2_are_refused(change, tmp_path):
         Slices.load(folder)
 
 
-def test_slices_carried_over_to_more_examples_describe_these():
+def test_slices_carried_over_to_more_examples_describe_all_of_them():
     p = multilabel()
     part = np.random.default_rng(0).permutation(len(p))[:500]
     u = UDIS(category="bed").fit(p.take(part))
@@ -142,7 +142,7 @@ def test_slices_carried_over_to_more_examples_describe_these():
         assert list(mine.wrong_members) == part[list(theirs.wrong_members)].tolist()
 
 
-def test_members_that_are_not_among_the_other_examples_leave_the_tree():
+def test_members_that_are_not_among_the_other_examples_are_removed_from_the_tree():
     p = multilabel()
     u = UDIS().fit(p)
     kept = np.arange(0, len(p), 2)
@@ -154,7 +154,7 @@ def test_members_that_are_not_among_the_other_examples_leave_the_tree():
     assert carried.statistics[0].size == u.slices_.weights[0, kept].sum()
 
 
-def test_slices_are_not_carried_over_by_weights_of_another_shape():
+def test_weights_of_another_shape_are_refused():
     p = multilabel()
     slices = UDIS().fit(p).slices_
     with pytest.raises(ValueError, match=r"not weights of shape \(700, \d+\) and 700 rows"):
@@ -163,7 +163,7 @@ def test_slices_are_not_carried_over_by_weights_of_another_shape():
         slices.carry_over(slices.weights, p, np.arange(3))
 
 
-def test_examples_that_are_not_judged_count_nowhere():
+def test_examples_that_are_not_judged_are_not_counted():
     p = Predictions.from_arrays(np.zeros((4, 1)), losses=[1.0, 2, 4, 8], counts=[1, 2, 1, 1])
     (one,) = describe(np.array([[1.0, 0.5, 0, 0]]), p, np.array([True, True, True, False]))
     assert one == SliceStatistics(

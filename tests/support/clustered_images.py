@@ -1,4 +1,4 @@
-"""Images in four groups, in one of which a model fails, and their clusters."""
+"""Images in four groups; a model fails in one of them. Also their clusters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from weakspot.tasks import Classification
 
 
 def clustered_images():
-    """Four groups of images apart in the embedding, of which the model fails in red_≥5; clustered by UDIS."""
+    """Four separated groups of images, clustered by UDIS; the model fails in the group red_≥5."""
     rng = np.random.default_rng(0)
     digit, red = rng.integers(0, 10, 320), rng.random(320) < 0.5
     label = (digit >= 5).astype(int)

@@ -1,4 +1,4 @@
-"""Predictions whose examples lie in plain groups, of which the model fails in some."""
+"""Predictions whose examples lie in separated groups; the model fails in some of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from weakspot.tasks import Classification, Multilabel
 
 
 def single_label(n: int = 900, seed: int = 0, **more: object) -> Predictions:
-    """Fifteen plain groups; the model fails in group 0, is middling in group 1 and perfect in 2 to 6."""
+    """Fifteen separated groups; the model fails in group 0, is middling in group 1 and perfect in 2 to 6."""
     random = np.random.default_rng(seed)
     group = random.choice(15, n)
     x = (4 * random.normal(size=(15, 10)))[group] + random.normal(size=(n, 10))

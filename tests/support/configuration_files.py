@@ -1,4 +1,4 @@
-"""A configuration file of a plug-in's method, with much that YAML and Hydra know, for the fuzz pass to damage."""
+"""A plug-in method's configuration file that uses many features of YAML and Hydra, for the fuzz pass to damage."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def make_file(folder: Path) -> Path:
 
 
 def read_file(file: Path) -> DictConfig:
-    """Compose a method's file by itself, without the rest of a line, which would take ten times as long.
+    """Compose a method's file by itself; a whole command line would take ten times as long.
 
     Raises:
-        ValueError: It is refused; with the sentence.
+        ValueError: if the file is refused, with the message that a user would see.
     """
-    # Hydra's advice, which is sound
+    # Hydra's warning is justified, but not under test here
     warnings.filterwarnings("ignore", "In '.*': Defaults list is missing `_self_`")
     check_file(file)
     try:
@@ -63,7 +63,7 @@ def read_file(file: Path) -> DictConfig:
         OmegaConf.to_container(config, resolve=True)
     except (ValueError, OmegaConfBaseException) as error:
         sentence = sentence_of(error) or ""
-        place = getattr(error, "full_key", None) or "method"  # the setting, or else the choice
+        place = getattr(error, "full_key", None) or "method"  # the setting, or otherwise the choice
         if str(place) not in sentence and not sentence.startswith(("There is no setting", "a setting holds")):
             raise AssertionError(f"says neither which choice nor which setting: {sentence}") from error
         raise ValueError(f"{file}: {sentence}") from None

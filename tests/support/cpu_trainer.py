@@ -1,4 +1,4 @@
-"""A Lightning trainer that is silent and stays on the processor."""
+"""A Lightning trainer that is silent and stays on the CPU."""
 
 from __future__ import annotations
 

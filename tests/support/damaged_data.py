@@ -1,4 +1,4 @@
-"""Formats of data and weights that people bring: images, tables, tars, Parquet shards, idx files, files of torch."""
+"""Formats of user data and weights: images, tables, tars, Parquet shards, idx files, torch files."""
 
 from __future__ import annotations
 
@@ -205,4 +205,4 @@ DATA: dict[str, Format] = {
     "old torch weights": Format(partial(make_weights, kind="old"), read_weights, use_network),
     "safetensors weights": Format(partial(make_weights, kind="safetensors"), read_weights, use_network),
 }
-"""By name, as those of `mutations`."""
+"""Formats by name, as in `mutations.FORMATS`."""

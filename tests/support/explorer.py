@@ -29,12 +29,12 @@ class _Reader(Reader):
 
 
 def read(page):
-    """What a page says; every element that is opened is closed."""
+    """The text of a page; asserts that every element is closed."""
     return _Reader(page).words
 
 
 def record_of(outputs, method):
-    """The record of the run of a method in a folder of outputs."""
+    """The record of a method's run in a folder of outputs."""
     runs = RunIndex([outputs])
     return LoadedRuns(runs).load(next(run for run in runs.all() if run.method == method))
 
@@ -54,7 +54,7 @@ def serving(*folders, previews_of=run_previews, data_folders=(), **settings):
 
 
 def asked(server, path, host="localhost", method="GET", body=None, **headers):
-    """Status, headers and text of an answer."""
+    """Status, headers and text of a response."""
     with closing(HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
         connection.request(method, path, body, {"Host": f"{host}:{server.port}"} | headers)
         answer = connection.getresponse()
@@ -62,13 +62,13 @@ def asked(server, path, host="localhost", method="GET", body=None, **headers):
 
 
 def follow(tab, element):
-    """Click what leads to another page, and wait until that is there: counts and lists of elements do not wait."""
+    """Click a link to another page and wait for that page: counting or listing elements does not wait."""
     with tab.expect_navigation():
         element.click()
 
 
 def posted(server, path, content=b"", name="tree.json", field="file", **fields):
-    """The answer to a form with a file, as a browser sends it from a page of the server."""
+    """The response to a form with a file, posted as a browser would from a page of the server."""
     edge = "edge7d1f"
     builders = [
         f'--{edge}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'.encode()
@@ -85,7 +85,7 @@ def posted(server, path, content=b"", name="tree.json", field="file", **fields):
 
 @contextmanager
 def opened(server, **options):
-    """A tab of a real browser on the list of runs; nothing may complain."""
+    """A tab of a real browser on the list of runs; asserts that the console stays empty."""
     with chromium() as browser:
         tab, complaints = browser.new_page(**options), []
         tab.on("console", lambda message: complaints.append(message.text))

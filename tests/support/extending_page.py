@@ -1,4 +1,4 @@
-"""The files of docs/extending.md: each of its blocks below a line with the file's name."""
+"""The files of docs/extending.md: each code block follows a line with the file's name."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def files() -> dict[str, str]:
 
 
 def commands() -> list[str]:
-    """The words of every `python discover.py` on the page."""
+    """The arguments of every `python discover.py` on the page."""
     return re.findall(r"^    python discover\.py (.*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def write_files(folder: Path, package: str = "") -> None:
-    """Write the files of the page into a folder, or into a package there that is installed from pyproject.toml."""
+    """Write the files of the page into a folder, or into a package in it to be installed from pyproject.toml."""
     inside = folder / package
     inside.mkdir(parents=True, exist_ok=True)
     if package:

@@ -1,9 +1,9 @@
 """Entry points as processes of their own, forked from one that has imported what they import.
 
-Importing torch, SciPy and Lightning takes longer than most of what the tests let an entry point do. The process that
-forks starts no thread and computes nothing; a fork has its own folder, environment and files, and ends as any other.
+Importing torch, SciPy and Lightning takes longer than most of what tests have an entry point do. The parent starts no
+thread and computes nothing; each fork has its own folder, environment and files, and ends like any other process.
 
-    python tests/support/forked.py      reads a job a line, answers with its exit code
+    python tests/support/forked.py      reads one job per line, answers with its exit code
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-_IMPORTED = (  # not wandb: it makes a folder when it is imported, and the first fork to end would remove it
+_IMPORTED = (  # not wandb: importing it makes a folder, which the first fork to end would remove
     "hydra",
     "jinja2",
     "PIL.Image",
@@ -71,7 +71,7 @@ def run_forked(
             server.stdin.flush()
             answer = server.stdout.readline()
         except BaseException:
-            _end(server)  # a test's time is over: the next job gets a new process, no late answer
+            _end(server)  # a test timed out: the next job gets a new process, so no late answer
             raise
         if not answer:
             _end(server)
@@ -109,7 +109,7 @@ def _serve() -> None:
     for name in _IMPORTED:
         import_module(name)
     gc.collect()
-    gc.freeze()  # a fork would copy every page whose objects it counts
+    gc.freeze()  # else reference counts would make a fork copy every page
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
@@ -141,7 +141,7 @@ def _run(job: dict[str, Any]) -> None:
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # what was imported is not taken apart again, object by object
+    os._exit(code)  # skips the teardown of everything imported
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def bilinear(maps: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Half-pixel centres, edges held: what `interpolate(align_corners=False)` means, by np.interp."""
+    """Resize with half-pixel centres and clamped edges, as `interpolate(align_corners=False)`, by np.interp."""
 
     def along(axis: int, size: int, values: np.ndarray) -> np.ndarray:
         old = values.shape[axis]

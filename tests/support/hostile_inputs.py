@@ -1,4 +1,4 @@
-"""Every kind of hostile input there is, by name."""
+"""Every kind of hostile input, by name."""
 
 from __future__ import annotations
 
@@ -20,4 +20,4 @@ CASES: dict[str, Callable[[Path], Cases]] = {
     "requests to the explorer": RequestCases,
     "words of the command line": WordCases,
 }
-"""What makes the cases of each in an empty folder."""
+"""Functions that make the cases of each kind in an empty folder."""

@@ -1,4 +1,4 @@
-"""Hostile requests to the explorer: addresses, headers, forms and uploads, as bytes that come over a connection."""
+"""Hostile requests to the explorer: addresses, headers, forms and uploads, as bytes from a connection."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from weakspot.app.uploaded_models import UploadChoices
 from weakspot.pipeline.discover import discover
 
 EDGE = b"edge7d1f"
-"""Between the parts of a form that brings a file."""
+"""The boundary between the parts of a form with a file."""
 
 _ODD = (
     "", "-1", "0", "1e999", "nan", "inf", "²", "٣", "9" * 5000, "1e-400", "\ud800", "%00", "%ff%fe", "%0d%0aX: y",
@@ -55,7 +55,7 @@ _HEADERS = (
 
 
 class RequestCases:
-    """Requests to the explorer over a small run, in this process: what it does not refuse is a page.
+    """Requests to the explorer over a small run, in this process: it must refuse each or answer with a page.
 
     Args:
         folder: An empty folder.
@@ -82,9 +82,9 @@ class RequestCases:
         return attempt(lambda: self._answer(*content), None)
 
     def _answer(self, head: bytes, body: bytes) -> None:
-        """Answer a request; raise ValueError where it is refused."""
-        with redirect_stdout(io.StringIO()), warnings.catch_warnings():  # what a new slice comes to
-            # Starlette leaves the file of an upload that breaks off to the garbage collector, which warns of it.
+        """Answer a request; raise ValueError if it is refused."""
+        with redirect_stdout(io.StringIO()), warnings.catch_warnings():  # prints about new slices
+            # Starlette leaves the file of an aborted upload to the garbage collector, which then warns.
             warnings.filterwarnings("ignore", "unclosed file", ResourceWarning)
             status, page = asyncio.run(answer(self.app, head, body))
             if len(body) > MultiPartParser.spool_max_size:  # smaller ones have no file
@@ -98,7 +98,7 @@ class RequestCases:
 
 
 async def answer(app: Any, head: bytes, body: bytes) -> tuple[int, bytes]:
-    """Status and content of an app's answer to the bytes of a request, which are taken apart as by the server."""
+    """Status and content of an app's response to the bytes of a request, parsed as the server does."""
     connection = h11.Connection(h11.SERVER)
     connection.receive_data(head + b"\r\n\r\n" + body)
     connection.receive_data(b"")
@@ -132,20 +132,20 @@ async def answer(app: Any, head: bytes, body: bytes) -> tuple[int, bytes]:
 
 
 def damaged_request(head: bytes, body: bytes, rng: np.random.Generator) -> tuple[bytes, bytes]:
-    """Bytes before and in the body of a request, damaged in one way."""
+    """A request's bytes before and in its body, damaged in one way."""
     line, *headers = head.split(b"\r\n")
     odd = _ODD[rng.integers(len(_ODD))].encode("utf-8", "surrogatepass")
     asked = b"".join(b"%%%02x" % byte if byte < 33 or byte > 126 else bytes([byte]) for byte in odd)
     match rng.integers(8):
         case 0:
             return b"\r\n".join([mutated(line, [int(rng.integers(2**32))]), *headers]), body
-        case 1:  # a word more in the address
+        case 1:  # another parameter in the address
             name = _NAMES[rng.integers(len(_NAMES))].encode()
             method, _, rest = line.partition(b" ")
             target, _, version = rest.rpartition(b" ")
             target += (b"&" if b"?" in target else b"?") + name + b"=" + asked
             return b"\r\n".join([method + b" " + target + b" " + version, *headers]), body
-        case 2:  # a part of the path is another
+        case 2:  # another part of the path
             parts = line.split(b"/")
             parts[int(rng.integers(1, max(len(parts) - 1, 2))) % len(parts)] = asked.replace(b" ", b"%20")
             return b"\r\n".join([b"/".join(parts), *headers]), body
@@ -156,7 +156,7 @@ def damaged_request(head: bytes, body: bytes, rng: np.random.Generator) -> tuple
             return b"\r\n".join([line, *kept, header]), body
         case 5:
             return mutated(head, [int(rng.integers(2**32))]), body
-        case 6 if body:  # a value of the form
+        case 6 if body:  # a value in the form
             values = body.split(b"\r\n\r\n")
             at = rng.integers(len(values))
             values[at] = odd + b"\r\n" + values[at].partition(b"\r\n")[2] if at else values[at]
@@ -172,7 +172,7 @@ def _no_parts(_folder: Path) -> Any:
 
 
 def _requests(digest: str) -> list[tuple[list[bytes], bytes]]:
-    """Requests as a browser sends them: lines before the body, and the body."""
+    """Requests as a browser sends them: the lines before the body, and the body."""
     run = f"/run/{digest}"
     addresses = [
         "/", f"{run}/report", "/static/app.js", "/clusters?threshold=66&accuracy=50", "/trees", "/models",

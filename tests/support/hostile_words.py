@@ -1,4 +1,4 @@
-"""Hostile words of a command line: composed as a run would, without running anything."""
+"""Hostile words on a command line: composed as for a run, without running anything."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _ODD = (
 
 
 class WordCases:
-    """Command lines of `discover.py` with words that are damaged.
+    """Command lines of `discover.py` with damaged words.
 
     Args:
         folder: Not used; each line is composed in this process.
@@ -55,12 +55,12 @@ class WordCases:
         words = _LINES[rng.integers(len(_LINES)) if steps else 0].split()
         for step in steps:
             words = damaged_words(words, np.random.default_rng(step))
-        return attempt(lambda: _composed(words), None, seconds=60)  # a wrong line is composed word by word
+        return attempt(lambda: _composed(words), None, seconds=60)  # an invalid line is composed word by word
 
 
 def _composed(words: Sequence[str]) -> None:
-    """Compose a line as the launcher does; raise ValueError with its sentence where it is refused."""
-    quoted = quote_for_hydra([word for word in words if not word.startswith("-")])  # options are Hydra's own
+    """Compose a line as the launcher does; raise ValueError with its message if it is refused."""
+    quoted = quote_for_hydra([word for word in words if not word.startswith("-")])  # options are Hydra's
     try:
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
@@ -77,7 +77,7 @@ def _composed(words: Sequence[str]) -> None:
 
 
 def damaged_words(words: Sequence[str], rng: np.random.Generator) -> list[str]:
-    """The words of a line, one of which is damaged."""
+    """The words of a line, with one of them damaged."""
     found: list[Any] = list(words)
     if not found:
         return [_ODD[rng.integers(len(_ODD))]]

@@ -1,4 +1,4 @@
-"""Sixty small images in tars or in Parquet files, in three of either."""
+"""Sixty small images in three tars or three Parquet files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def sample(k: int) -> list[tuple[str, bytes]]:
 
 
 def tars(root: Path, n: int = 60) -> Path:
-    """Sixty images in three tars, whose names say nothing of splits."""
+    """Sixty images in three tars whose names mention no split."""
     for shard in range(3):
         members = [member for k in range(shard, n, 3) for member in sample(k)]
         tar(root / f"pets-{shard:04d}.tar", *members)

@@ -1,4 +1,4 @@
-"""The map of a report: the data that its page holds, and its points in a window of Chromium."""
+"""The map of a report: the data in its page, and its points in a Chromium window."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MARGIN = 14  # px of the canvas around the points
 
 
 def unpacked(data):
-    """The page's data of the map, read as map.js reads it."""
+    """The map's data in the page, read as map.js reads them."""
     packed = json.loads(data)
 
     def planes(part, kind):
@@ -52,7 +52,7 @@ def in_page(page):
 
 
 def large(findings, n, attributes=20, seed=0):
-    """Findings whose map is of many examples, with random ids, the first thousand in a finding."""
+    """Findings whose map has many examples with random ids; the first thousand belong to a finding."""
     rng = np.random.default_rng(seed)
     category = pa.dictionary(pa.int32(), pa.string())
     columns = {
@@ -81,7 +81,7 @@ def large(findings, n, attributes=20, seed=0):
 
 
 def placed(tab, at):
-    """Where points lie in the window, by the fit of the whole map into its canvas; rounded as drawn."""
+    """Where points lie in the window when the whole map fits its canvas, from their rounded coordinates."""
     box = tab.locator(".map-board > canvas").bounding_box()
     widest, highest = at.max(axis=0)
     scale = min((box["width"] - 2 * MARGIN) / widest, (box["height"] - 2 * MARGIN) / highest)

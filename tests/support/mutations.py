@@ -1,4 +1,4 @@
-"""Damaged and crafted inputs, by the thousand: what a reader makes of each.
+"""Damaged and crafted inputs by the thousand, and how readers cope with each.
 
 `benchmarks/fuzz.py` tries as many as it is asked for; `test_damaged_files.py` tries some dozens or hundreds.
 """
@@ -39,7 +39,7 @@ from weakspot.predictions.shards import set_aside_damaged, sound_shards, write_s
 from weakspot.slices.statistics import describe
 
 SLOWEST = 10.0
-"""Seconds that any of them may take on a slow machine."""
+"""Seconds that any input may take on a slow machine."""
 
 _ODD = (
     0,
@@ -75,7 +75,7 @@ _ODD_WORDS = (
 
 @dataclass(frozen=True)
 class Format:
-    """A format: files as they should be, how they are read, and what is then done with what was read."""
+    """A format: how to make valid files, read them, and use what was read."""
 
     make: Callable[[Path], Path]
     read: Callable[[Path], Any]
@@ -133,7 +133,7 @@ def use_shards(shards: list[dict[str, np.ndarray]]) -> None:
 
 
 def make_store(folder: Path, checked: bool) -> Path:
-    """A record, with checksums or as earlier versions wrote it."""
+    """A store of predictions, with checksums or as earlier versions wrote it."""
     store = a_record().save(folder / "store")
     if not checked:
         unsealed(store / "manifest.json")
@@ -237,7 +237,7 @@ def to_leaves(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def a_tree_file() -> Path:
-    """A small file of a published tree."""
+    """A small tree file of the published tool."""
     return OLD.parents[1] / "seed_tree_bed.json"
 
 
@@ -285,7 +285,7 @@ FORMATS = {
 
 
 def mutated(data: bytes, steps: Sequence[int]) -> bytes:
-    """The bytes, damaged once for each step."""
+    """The bytes, damaged once per step."""
     for step in steps:
         data = _mutated(bytearray(data), np.random.default_rng(step))
     return data
@@ -319,7 +319,7 @@ def _mutated(data: bytearray, rng: np.random.Generator) -> bytes:
 
 
 def mutated_json(text: str, steps: Sequence[int]) -> str:
-    """A JSON document of which some values are others, or gone."""
+    """A JSON document with some values replaced or removed."""
     document = json.loads(text)
     for step in steps:
         rng = np.random.default_rng(step)
@@ -328,14 +328,16 @@ def mutated_json(text: str, steps: Sequence[int]) -> str:
         if places and rng.random() < 0.2:
             del holder[key]
         else:
-            holder[key] = deepcopy(_ODD_VALUES[rng.integers(len(_ODD_VALUES))])  # or one might hold itself
+            holder[key] = deepcopy(
+                _ODD_VALUES[rng.integers(len(_ODD_VALUES))]
+            )  # a shared one might end up holding itself
         if rng.random() < 0.1 and isinstance(holder, list):
             holder.append(deepcopy(holder[0]) if holder else 0)
     return json.dumps(document)
 
 
 def mutated_words(text: str, steps: Sequence[int]) -> str:
-    """A text of words of which some are others, or are gone, or stand elsewhere."""
+    """A text with some words replaced, inserted, copied elsewhere or removed."""
     words = re.split(r"(\W)", text)
     for step in steps:
         rng = np.random.default_rng(step)
@@ -363,10 +365,10 @@ def damaged(whole: Path, to: Path, seed: Sequence[int], steps: Sequence[int]) ->
     """A copy at `to` of a file or folder, one file of which is damaged.
 
     Args:
-        whole: What is copied; the files of a folder that stay whole are links to its own.
-        to: Where.
-        seed: Which file is damaged, and how its content is taken: as bytes or as JSON.
-        steps: The seeds of each single damage.
+        whole: The file or folder to copy; undamaged files of a folder are hard links.
+        to: Where to put the copy.
+        seed: Chooses the damaged file and whether it is damaged as bytes, JSON or words.
+        steps: The seed of each single damage.
     """
     rng = np.random.default_rng([*seed])
     if whole.is_dir():
@@ -390,22 +392,22 @@ def damaged(whole: Path, to: Path, seed: Sequence[int], steps: Sequence[int]) ->
 
 
 class HangError(BaseException):
-    """Is raised where something takes longer than it may; nothing catches it by accident."""
+    """Raised if something takes longer than allowed; a BaseException, so that nothing catches it by accident."""
 
 
 def attempt(
     read: Callable[[], Any], use: Callable[[Any], None] | None, names: str = "", seconds: float = SLOWEST
 ) -> str:
-    """What comes of reading something hostile, and of using what was read.
+    """Read something hostile, use what was read, and return the outcome.
 
     Args:
-        read: Reads it; it may refuse by a ValueError or FileNotFoundError of ours.
-        use: Uses what was read, and raises where that is wrong.
-        names: What the sentence of a refusal must name.
-        seconds: That both may take.
+        read: Reads it, or refuses it with a ValueError or FileNotFoundError of ours.
+        use: Uses what was read, and raises if that is wrong.
+        names: What the message of a refusal must contain.
+        seconds: The time limit for both.
 
     Returns:
-        `fine`, `refused`, or what went wrong: the kind of error, where it arose, and what it says.
+        `fine`, `refused`, or what went wrong: the kind of error, where it arose, and its message.
     """
     before = signal.signal(signal.SIGALRM, _hang)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -449,7 +451,7 @@ def _hang(*_: object) -> None:
 
 
 def _fault(error: BaseException) -> str:
-    """The kind of an error and the last line of this project that it went through, and what it says."""
+    """The kind of an error, the last line of this project that it passed, and its message."""
     frames = traceback.extract_tb(error.__traceback__)
     last = [frame for frame in frames if "weakspot" in Path(frame.filename).parts] or frames
     place = f"{Path(last[-1].filename).name}:{last[-1].lineno}" if last else "nowhere"
@@ -460,14 +462,14 @@ class Cases(Protocol):
     """Hostile inputs of one format."""
 
     def outcome(self, seed: Sequence[int], steps: Sequence[int]) -> str:
-        """What comes of one input, as of `attempt`; without steps it is as it should be."""
+        """The outcome of one input, as from `attempt`; without steps the input is undamaged."""
 
 
 class FileCases:
     """Damaged files of a format.
 
     Args:
-        form: It.
+        form: The format.
         folder: An empty folder.
     """
 
@@ -491,7 +493,7 @@ def steps_of(seed: Sequence[int]) -> list[int]:
 
 
 def outcomes(cases: Cases, numbers: Iterable[int], seed: int = 0) -> Iterator[tuple[int, str]]:
-    """For the inputs of these numbers, each number, which reproduces it, and what came of it."""
+    """Yield the number of each input, which reproduces it, and its outcome."""
     sound = cases.outcome([seed, 0], [])
     assert sound == "fine", sound
     for number in numbers:
@@ -499,7 +501,7 @@ def outcomes(cases: Cases, numbers: Iterable[int], seed: int = 0) -> Iterator[tu
 
 
 def reduced(cases: Cases, seed: Sequence[int], what: str) -> list[int]:
-    """The fewest of a case's steps with which the same goes wrong at the same place."""
+    """The fewest of a case's steps that cause the same error at the same place."""
     steps = steps_of(seed)
     kind = what.partition(": ")[0]
     for count in range(1, len(steps)):

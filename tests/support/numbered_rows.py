@@ -1,4 +1,4 @@
-"""A dataset whose row k holds the number k, so that tests see which rows come; other processes can import it."""
+"""A dataset whose row k holds the number k, so that tests see which rows are loaded; other processes can import it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from weakspot.tasks import Classification
 
 
 class Numbers(Dataset):
-    """Row k holds the number k; as many rows as `n` says."""
+    """Row k of `n` rows holds the number k."""
 
     def __init__(self, split: str, root: Path | None = None, n: int = 21) -> None:
         super().__init__(split, root)

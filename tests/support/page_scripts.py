@@ -1,4 +1,4 @@
-"""The scripts that a page of the documentation shows, so that tests run them as they stand there."""
+"""The scripts on a page of the documentation, so that tests run them exactly as shown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _DOCS = ROOT / "docs"
 
 
 def page_scripts(page: str) -> dict[str, str]:
-    """Return the code blocks of a page that begin with a comment `# name.py`, by this name."""
+    """Return the code blocks of a page that begin with a comment `# name.py`, keyed by this name."""
     blocks = re.findall(
         r"^```python\n(# (\w+\.py)\n.*?)^```$", (_DOCS / page).read_text(), re.DOTALL | re.MULTILINE
     )

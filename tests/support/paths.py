@@ -1,4 +1,4 @@
-"""Where the repository lies, and the files that tests compare with."""
+"""Where the repository is, and the files that tests compare with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs over made predictions of pets in four kinds of weather, in some of which the model fails."""
+"""Runs over synthetic predictions of pets in four kinds of weather; the model fails in some of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CLASSES = Classification(("cat", "dog"))
 
 
 def predictions(fails, model, n=600, checkpoint=None):
-    """A model that fails where `fails` says: in fog (0), in snow (1)."""
+    """Predictions of a model that fails in the weather listed in `fails`: fog (0), snow (1)."""
     rng = np.random.default_rng(0)
     place = rng.integers(0, 4, n)
     x = rng.normal(size=(n, 4)) + 6 * np.eye(4)[place]
@@ -33,7 +33,7 @@ def predictions(fails, model, n=600, checkpoint=None):
 
 
 def write_run(folder: Path, name: str, fails: list[int], method: Method) -> None:
-    """Write a store of predictions below a folder of outputs, and a run of a method on it."""
+    """Write a store of predictions and a method's run on it below a folder of outputs."""
     store = folder / "predictions" / name
     store.parent.mkdir(parents=True, exist_ok=True)
     predictions(fails, name).save(store)

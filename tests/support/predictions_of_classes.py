@@ -1,4 +1,4 @@
-"""Predictions of one class or several an example, and findings that hold what is known of each class."""
+"""Predictions with one or several classes per example, and findings with statistics of each class."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NAMES = ("bed", "person", "dog", "cup", "never", "unsaid")
 
 
 def several_labels(n=400, seed=0, **extra):
-    """Dogs lie on beds; the model says so of nearly every bed. One class no example has, one is never predicted."""
+    """Dogs lie on beds; the model predicts one on nearly every bed. One class never occurs, one is never predicted."""
     rng = np.random.default_rng(seed)
     labels = (rng.random((n, len(NAMES))) < [0.4, 0.5, 0.1, 0.2, 0, 0.1]).astype(int)
     labels[:, 2] |= labels[:, 0] & (rng.random(n) < 0.3)

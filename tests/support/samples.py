@@ -1,4 +1,4 @@
-"""A small record and a few slices, for tests of what is written and read."""
+"""A small record and a few slices, for tests of writing and reading."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def a_record(n: int = 40) -> Predictions:
 
 
 def unsealed(path: Path, **fields: Any) -> Path:
-    """A JSON file of ours with other fields, and without what tells damage: as earlier versions wrote it."""
+    """Change fields of our JSON file and remove its checksums, as earlier versions wrote it."""
     written = json.loads(path.read_text(encoding="utf-8"))
     kept = {name: value for name, value in written.items() if name not in ("seal", "checksums")}
     path.write_text(json.dumps(kept | fields), encoding="utf-8")

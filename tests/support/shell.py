@@ -15,21 +15,21 @@ _READ_ON_IMPORT = ("HF_", "OMP_", "PYTHON")
 
 
 class Shell:
-    """Runs the project's entry points as processes of their own in one folder."""
+    """Runs the project's entry points in one folder, each as its own process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def __call__(self, script: str, *words: str, fails: bool | int = False, **environment: str) -> str:
-        """Standard output and error of `python script.py words…`; asserts that it ended as expected: in no error, in
-        any (True), or with this exit code."""
+        """Standard output and error of `python script.py words…`; asserts that it ended as expected: without an error,
+        with any error (True), or with this exit code."""
         code, output = self._run(ROOT / f"{script}.py", words, environment)
         ended = code != 0 if isinstance(fails, bool) else code
         assert ended == fails, output
         return output
 
     def _run(self, script: Path, words: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
-        """Exit code and output. What libraries read of an environment they read when they are imported."""
+        """Exit code and output. Libraries read some variables on import, so those need a new process, not a fork."""
         here = quiet_environment()
         changed = [name for name, value in environment.items() if here.get(name) != value]
         if not any(name.startswith(_READ_ON_IMPORT) for name in changed):

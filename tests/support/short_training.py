@@ -1,4 +1,4 @@
-"""A training of three steps an epoch, which may be interrupted, and what two such leave compared."""
+"""A training of three steps per epoch that may be interrupted, and a comparison of the results of two."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class InterruptedRunError(Exception):
 
 
 class FewDigits(ColoredDigits):
-    """The first of them: three steps an epoch."""
+    """The first 180 of them: three steps per epoch."""
 
     def __init__(self, split):
         super().__init__(split)
@@ -32,7 +32,7 @@ def model():
 
 
 def stopping_after(epochs: int, make_trainer=CPU):
-    """A maker of trainers that die once so many epochs are over."""
+    """A maker of trainers that die after so many epochs."""
 
     def make(**options):
         trainer = make_trainer(**options)
@@ -54,7 +54,7 @@ def weights_of(checkpoint: Path, name: str) -> dict[str, torch.Tensor]:
 
 
 def assert_same_result(folder: Path, whole: Path):
-    """Both folders hold the same weights, the same numbers and nothing unfinished."""
+    """Assert that both folders hold the same weights, the same numbers and nothing unfinished."""
     for name in ("last.ckpt", "model.ckpt"):
         ours, theirs = weights_of(folder / "model.ckpt", name), weights_of(whole / "model.ckpt", name)
         for key, tensor in theirs.items():

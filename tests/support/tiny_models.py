@@ -1,4 +1,4 @@
-"""Real models of transformers at small scale: the architecture and files of the large ones, random weights."""
+"""Small models of transformers: the architecture and files of the large ones, with random weights."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ SIZES["Roberta"] = SIZES["Electra"] = SIZES["Bert"]
 
 
 def write_tokenizer(folder: Path, texts: Iterable[str]) -> int:
-    """A WordPiece tokenizer, lower-cased as the uncased models are, that knows the words of `texts`, and letters;
-    its length."""
+    """Write a WordPiece tokenizer, lower-cased like the uncased models, that knows letters and the words of `texts`;
+    return the length of its vocabulary."""
     words = {word for text in texts for word in re.findall(r"\w+|[^\w\s]", text.lower())}
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
     vocabulary = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters), *sorted(words - set(letters))]
@@ -56,7 +56,7 @@ def write_model(
     torch.manual_seed(0)
     settings = getattr(transformers, f"{family}Config")(vocab_size=size, **SIZES[family], **config)
     model: PreTrainedModel = getattr(transformers, f"{family}{head}")(settings)
-    for parameter in model.parameters():  # biases too: no part may go unseen
+    for parameter in model.parameters():  # biases too, so that tests notice every part
         if parameter.ndim == 1:
             parameter.data += 0.1 * torch.randn_like(parameter)
     model.save_pretrained(folder)

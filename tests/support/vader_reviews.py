@@ -1,9 +1,9 @@
-"""Real sentences of Amazon reviews with what twenty people thought of each, as a CSV file for `dataset=csv`.
+"""Real sentences of Amazon reviews with the ratings of twenty people each, as a CSV file for `dataset=csv`.
 
     python tests/support/vader_reviews.py data/reviews.csv [vaderSentiment-3.3.2.tar.gz]
 
-They lie in vaderSentiment's source archive alone (Hutto and Gilbert, 2014; sentences of Hu and Liu, 2004): its wheel,
-and what pip installs, leave them out. Columns: id; text; label, positive where the mean rating (-4 to 4) is above 0;
+Only vaderSentiment's source archive holds them (Hutto and Gilbert, 2014; sentences of Hu and Liu, 2004); its wheel,
+which pip installs, does not. Columns: id; text; label, positive if the mean rating (-4 to 4) is above 0;
 strength, its absolute value; disagreement, the standard deviation of the ratings; words.
 """
 

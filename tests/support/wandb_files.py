@@ -1,4 +1,4 @@
-"""What W&B wrote of a run, read back from its own file, and a server to sync it to."""
+"""What W&B wrote about a run, read from its own file, and a server to sync it to."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Logged:
     Attributes:
         folder: `wandb/offline-run-…`.
         run: Its name, job type, group, tags and config.
-        summary: All that it holds in the end, tables and charts as what refers to them.
+        summary: Its final values; tables and charts are references.
         artifacts: In the order in which they were logged.
     """
 
@@ -63,7 +63,7 @@ def contents(artifact: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _records(file: Path) -> list[dict[str, Any]]:
-    """W&B's own reading of a run file, once its last record is there: the file may lag the end of the run."""
+    """A run file as W&B itself reads it, once its last record is there: the file may lag behind the run's end."""
     for _ in range(50):
         done = subprocess.run(
             [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)],
@@ -109,7 +109,7 @@ _ANSWERS: dict[str, Any] = {
 
 @contextmanager
 def listening() -> Iterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
-    """The address of a W&B server that takes artifacts, and what it is asked for: operations and their input."""
+    """The address of a W&B server that takes artifacts, and the requests to it: operations and their input."""
     heard: list[tuple[str, dict[str, Any]]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -121,7 +121,7 @@ def listening() -> Iterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
             put_in = (said.get("variables") or {}).get("input") or {}
             heard.append((operation, put_in))
             answer = _ANSWERS.get(operation, {})
-            if operation == "CreateArtifact":  # its id says which it is
+            if operation == "CreateArtifact":  # the id identifies the artifact
                 sequence = {"id": "1", "latestArtifact": None}
                 made = {
                     "id": put_in["artifactCollectionName"],
@@ -144,7 +144,7 @@ def listening() -> Iterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
 
 @contextmanager
 def answered_by(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """The address of a server on this machine that answers by `handler`."""
+    """The address of a server on this machine that answers with `handler`."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

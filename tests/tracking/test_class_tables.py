@@ -1,4 +1,4 @@
-"""The tables of classes that a logger gets: the same numbers as in the findings."""
+"""The tables of classes sent to a logger have the same numbers as the findings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from predictions_of_classes import NAMES, found_in, several_labels
 from weakspot.tracking.classes import class_tables
 
 
-def test_the_tables_say_what_the_findings_say():
+def test_the_tables_agree_with_the_findings():
     findings = found_in(several_labels())
     tables = class_tables(findings)
     columns, rows = tables["classes"]

@@ -39,7 +39,7 @@ WORDS = {"method": "udis", "dataset": "pets", "model": "net"}
 
 
 def pets() -> Predictions:
-    """Two classes, and a corner of the embedding in which the model takes nearly all for the other one."""
+    """Two classes, and a corner of the embedding in which the model mistakes nearly all for the other class."""
     draw = np.random.default_rng(1)
     apart = draw.random(N) < 0.15
     x = draw.normal(size=(N, 6))
@@ -96,7 +96,7 @@ def test_a_run_is_named_tagged_and_grouped_by_what_was_chosen(audit: tuple[Findi
     assert audit[1].config["words"] == WORDS
 
 
-def test_names() -> None:
+def test_run_names_and_tags() -> None:
     words = {"method": "scan", "dataset": "pets", "model": "net"}
     assert run_name("train", {"words": words, "seed": 3}) == "train-pets-net-s3"
     given = {"words": {"method": "scan", "predictions": "some/where/my.npz"}, "seed": 0}
@@ -121,7 +121,7 @@ def test_the_summary_compares_runs(audit: tuple[Findings, Logged]) -> None:
     assert said["val/loss"] == pytest.approx(p.losses.mean())
 
 
-def test_of_one_category_nothing_is_said_of_the_split() -> None:
+def test_an_audit_of_one_category_logs_no_scores_of_the_split() -> None:
     from weakspot.tracking.scalars import scalars
 
     p = pets()
@@ -149,9 +149,8 @@ def test_an_image_is_logged_once_for_all_tables(audit: tuple[Findings, Logged]) 
     pictures = {name for name in held if name.startswith("media/images/")}
     shown = {row for part in (*found.findings, *found.slices) for row in part.portrait.top}
     leaves = {cluster.rows[0] for cluster in found.clusters if cluster.rows}
-    assert len(pictures) == len(shown | leaves) + len(
-        shown
-    )  # the images, and a Grad-CAM of each that has a column
+    # the images, and a Grad-CAM of each example shown
+    assert len(pictures) == len(shown | leaves) + len(shown)
     for table in ("findings", "slices", "clusters", "examples"):
         cells = [row["example"] for row in logged.table(table) if row["example"] is not None]
         assert cells
@@ -165,7 +164,7 @@ def logged_table(logged: Logged, name: str) -> dict[str, Any]:
     return dict(found)
 
 
-def test_the_examples_stand_with_their_attributes(audit: tuple[Findings, Logged]) -> None:
+def test_examples_are_logged_with_their_attributes(audit: tuple[Findings, Logged]) -> None:
     found, logged = audit
     rows = logged.table("examples")
     known = {one.id: one for one in found.examples}
@@ -178,7 +177,7 @@ def test_the_examples_stand_with_their_attributes(audit: tuple[Findings, Logged]
         assert row["correct"] is (not one.wrong)
 
 
-def test_a_finding_has_a_picture_beside_its_neighbour(audit: tuple[Findings, Logged]) -> None:
+def test_a_finding_is_shown_in_one_image_beside_its_neighbour(audit: tuple[Findings, Logged]) -> None:
     found, logged = audit
     (one, *_) = found.findings
     parts = [each for each in found.slices if each.number in one.parts]
@@ -193,7 +192,7 @@ def test_a_finding_has_a_picture_beside_its_neighbour(audit: tuple[Findings, Log
     assert logged.summary["finding_1/examples.caption"] == one.sentence
 
 
-def test_what_is_mistaken_for_what_is_a_chart(audit: tuple[Findings, Logged]) -> None:
+def test_confusions_are_logged_as_a_chart(audit: tuple[Findings, Logged]) -> None:
     found, logged = audit
     (one, *_) = found.findings
     (file,) = logged.folder.glob("files/media/table/finding_1/confusion_table_*.json")
@@ -219,11 +218,11 @@ def test_weights_and_curves_of_spotlights_are_logged(tmp_path: Path) -> None:
         sorted(found.memberships["weight"].to_pylist(), reverse=True)[:5], abs=0.2
     )
     assert len(rows) == len(found.memberships)
-    assert "example" not in logged.table("findings")[0]  # there is nothing to look at
+    assert "example" not in logged.table("findings")[0]  # there are no images
     assert not list(logged.folder.glob("files/media/images/**/*.png"))
 
 
-def test_nothing_of_wandb_lies_beside_its_own_folder(audit: tuple[Findings, Logged], tmp_path: Path) -> None:
+def test_wandb_leaves_no_files_outside_its_own_folder(audit: tuple[Findings, Logged], tmp_path: Path) -> None:
     folder = audit[1].folder.parents[1]
     discover(UDIS(), pets(), tmp_path, media=Media(photograph, overlays))  # without a logger
     assert {path.name for path in folder.iterdir()} == {"wandb", *(path.name for path in tmp_path.iterdir())}
@@ -236,7 +235,7 @@ def test_nothing_of_wandb_lies_beside_its_own_folder(audit: tuple[Findings, Logg
     assert files["report.html"]["local_path"] == str(folder / "report.html")
 
 
-def test_a_chart_of_confusions_has_the_heaviest_classes() -> None:
+def test_a_chart_of_confusions_has_the_classes_of_largest_weight() -> None:
     cells = [ConfusionCell(f"c{i}", f"c{i + 1}", 100.0 - i) for i in range(90)]
     _, rows = confusion_square(cells)
     assert len(rows) == 20 * 20
@@ -247,8 +246,10 @@ def test_a_chart_of_confusions_has_the_heaviest_classes() -> None:
 
 
 @pytest.mark.parametrize("upload", [False, True])
-def test_what_was_made_is_what_is_used(upload: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two runs name one artifact, of one digest: the one as its output, the other as its input."""
+def test_an_output_artifact_is_the_same_as_the_later_input(
+    upload: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs name the same artifact with the same digest, one as its output and one as its input."""
     monkeypatch.setenv("WANDB_MODE", "offline")
     store = tmp_path / "predictions-store"
     store.mkdir()
@@ -271,7 +272,7 @@ def test_what_was_made_is_what_is_used(upload: bool, tmp_path: Path, monkeypatch
 
 
 @pytest.mark.slow
-def test_a_synced_run_has_what_it_made_as_output_and_what_it_used_as_input(
+def test_a_synced_run_has_its_output_and_input_artifacts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`wandb sync`, to a stand-in for the server: an artifact with a run's name is that run's output."""
@@ -302,7 +303,7 @@ def test_a_synced_run_has_what_it_made_as_output_and_what_it_used_as_input(
 
 
 class OnlineRun:
-    """As much of a run that is online as is asked here."""
+    """The parts of an online run that these tests need."""
 
     url = "https://wandb.ai/me/weakspot/runs/1"
     offline = False
@@ -321,7 +322,7 @@ class OnlineRun:
         self.used.append(artifact.name)
 
 
-def test_online_what_is_used_is_told_as_wandb_has_it(
+def test_an_online_run_records_its_input_artifacts_or_logs_why_not(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     import wandb
@@ -341,7 +342,7 @@ def test_online_what_is_used_is_told_as_wandb_has_it(
     )
 
 
-def test_a_panel_holds_whatever_there_is() -> None:
+def test_a_panel_takes_images_of_any_size_and_mode() -> None:
     tall, grey = Image.new("RGBA", (1, 300), "red"), Image.new("L", (300, 2), 7)
     sheet = draw_panel([Block("alone", [tall] * 7, []), Block("beside", [grey], [grey])])
     assert sheet.size == (2 * 600 + 48, 22 + 2 * 100)
@@ -349,7 +350,7 @@ def test_a_panel_holds_whatever_there_is() -> None:
     assert sheet.getpixel((648 + 48, 22 + 100 + 47)) == (7, 7, 7)
 
 
-def test_attributes_beyond_a_hundred_are_left_to_the_record() -> None:
+def test_the_examples_table_has_at_most_a_hundred_attributes() -> None:
     p = pets()
     many = Predictions.from_arrays(
         p.embeddings,
@@ -361,7 +362,7 @@ def test_attributes_beyond_a_hundred_are_left_to_the_record() -> None:
     )
     (columns, _), _ = examples_table(Findings.build(many, UDIS().fit(many).slices_))
     assert len(columns) == 8 + 100
-    assert "weather" in columns  # the last, but the only one that tells anything
+    assert "weather" in columns  # the last one, but the only one that is informative
 
 
 @pytest.mark.slow
@@ -406,8 +407,8 @@ def test_the_runs_of_a_multirun_are_one_group(shell: Shell) -> None:
 
 
 @pytest.mark.slow
-def test_the_workspace_asks_for_what_runs_log(audit: tuple[Findings, Logged]) -> None:
-    """The specification, made without a login, names nothing that a run does not say."""
+def test_the_workspace_refers_only_to_what_runs_log(audit: tuple[Findings, Logged]) -> None:
+    """The specification, made without a login, names only what a run logs."""
     words = ("--entity", "me", "--project", "mine", "--swept", "method.min_size", "--shown", "1", "--print")
     done = subprocess.run(
         [sys.executable, str(ROOT / "sweeps" / "workspace.py"), *words],

@@ -1,4 +1,4 @@
-"""W&B: who is logged in without a network goes on offline; what W&B does not take is said before anything is made."""
+"""W&B: without a network, a run goes on offline; what W&B rejects is reported before anything is made."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ def write_predictions(folder: Path) -> None:
 
 
 def nowhere() -> str:
-    """The address of a port that nobody listens at."""
+    """The address of a port on which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 @contextmanager
 def silence() -> Iterator[str]:
-    """The address of a server that accepts whoever comes, and never answers."""
+    """The address of a server that accepts connections but never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 @contextmanager
 def answering(viewer: dict[str, Any] | None) -> Iterator[str]:
-    """The address of a W&B server that knows `viewer`, or nobody, and refuses everything else."""
+    """The address of a W&B server that knows `viewer` (None: nobody) and refuses everything else."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -69,7 +69,7 @@ def answering(viewer: dict[str, Any] | None) -> Iterator[str]:
 
 @pytest.fixture
 def logged_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
-    """An environment with a key for W&B; nothing of this machine's is read, nor of an earlier test's remembered."""
+    """An environment with a W&B key, but without settings of this machine or state of an earlier test."""
     import wandb
 
     monkeypatch.delenv("WANDB_MODE", raising=False)
@@ -99,7 +99,7 @@ def test_the_default_run_without_a_network_goes_on_offline(shell: Shell) -> None
 
 
 @pytest.mark.slow
-def test_a_server_that_never_answers_costs_seconds(shell: Shell) -> None:
+def test_a_server_that_never_answers_costs_only_seconds(shell: Shell) -> None:
     write_predictions(shell.folder)
     with silence() as address:
         said = shell("discover", "predictions=my.npz", WANDB_API_KEY=KEY, WANDB_BASE_URL=address)
@@ -107,7 +107,7 @@ def test_a_server_that_never_answers_costs_seconds(shell: Shell) -> None:
     assert is_offline_run(shell.reports()[0].parent)
 
 
-def test_the_time_that_is_waited(
+def test_a_silent_server_is_waited_for_five_seconds(
     logged_in: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with silence() as address:
@@ -121,7 +121,7 @@ def test_the_time_that_is_waited(
 
 
 @pytest.mark.parametrize("mode", ["", "online"])
-def test_a_key_that_the_server_does_not_know(
+def test_with_an_unknown_key_the_run_is_logged_offline(
     mode: str, logged_in: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     if mode:
@@ -134,7 +134,7 @@ def test_a_key_that_the_server_does_not_know(
     assert is_offline_run(tmp_path)
 
 
-def test_a_key_of_another_form(
+def test_with_a_malformed_key_the_run_is_logged_offline(
     logged_in: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     logged_in.setenv("WANDB_API_KEY", "abc")
@@ -143,7 +143,7 @@ def test_a_key_of_another_form(
     assert is_offline_run(tmp_path)
 
 
-def test_nobody_logged_in_and_nothing_asked_for_is_offline_without_a_word(
+def test_without_a_login_the_run_is_offline_without_a_warning(
     logged_in: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     logged_in.setenv("WANDB_API_KEY", "")
@@ -169,7 +169,7 @@ TYPED = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("environment", "word", "sentence"), TYPED, ids=[str(row[:2]) for row in TYPED])
-def test_what_wandb_does_not_take_is_said_before_anything_is_made(
+def test_invalid_settings_are_reported_before_anything_is_made(
     environment: dict[str, str], word: str, sentence: str, tmp_path: Path
 ) -> None:
     write_predictions(tmp_path)
@@ -181,7 +181,7 @@ def test_what_wandb_does_not_take_is_said_before_anything_is_made(
 
 
 @pytest.mark.slow
-def test_a_run_that_the_server_refuses_is_said_before_anything_is_made(tmp_path: Path) -> None:
+def test_a_run_that_the_server_refuses_is_reported_before_anything_is_made(tmp_path: Path) -> None:
     """Logged in, but not allowed to write there: known only when W&B opens the run."""
     viewer = {
         "id": "1",
@@ -203,7 +203,7 @@ def test_a_run_that_the_server_refuses_is_said_before_anything_is_made(tmp_path:
 
 
 def typed(folder: Path, *words: str, **environment: str) -> tuple[int, str]:
-    """Exit code and all that is said of `discover.py predictions=my.npz words…`."""
+    """The exit code and all output of `discover.py predictions=my.npz words…`."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "discover.py"), "predictions=my.npz", *words],
         cwd=folder,

@@ -93,11 +93,12 @@ def build_audit_target(cfg: DictConfig) -> AuditTarget:
 
     if cfg.upstream not in ("pull", "require"):
         raise ValueError(f"upstream={cfg.upstream!r} is unknown; choose pull or require")
-    if cfg.outputs_are:
-        raise ValueError(
-            f"outputs_are={cfg.outputs_are} says what the outputs in a file are, and no file is given: add "
-            "predictions=FILE, or leave it out"
-        )
+    for name in ("outputs_are", "task"):
+        if cfg[name]:
+            raise ValueError(
+                f"{name}={cfg[name]} says what a file of predictions holds, and no file is given: add "
+                "predictions=FILE, or leave it out"
+            )
     choices: dict[str, str] = dict(HydraConfig.get().runtime.choices)
     dataset, model = dataset_own_settings(cfg.dataset), model_own_settings(cfg.model)
     layer, encoder = cfg.model.get("embed_layer"), None

@@ -20,10 +20,11 @@ def compare_two_runs(cfg: DictConfig, folder: Path) -> None:
 
     if not is_main_process():
         return
-    if len(cfg.compare) != 2 or len({Path(name).resolve() for name in cfg.compare}) != 2:
-        raise ValueError(
-            f"compare=[{','.join(cfg.compare)}] takes the folders of two runs, the earlier one first"
-        )
+    typed = f"compare=[{','.join(cfg.compare)}]"
+    if len(cfg.compare) != 2:
+        raise ValueError(f"{typed} takes the folders of two runs, the earlier one first")
+    if len({Path(name).resolve() for name in cfg.compare}) == 1:
+        raise ValueError(f"{typed}: both are the same run; name two, the earlier one first")
     baseline = cfg.fail_if.new_against
     if baseline is not None and Path(baseline).resolve() != Path(cfg.compare[0]).resolve():
         raise ValueError(

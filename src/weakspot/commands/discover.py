@@ -24,6 +24,7 @@ from weakspot.commands.audit_target import (
 from weakspot.commands.carry_over import carry_over_run
 from weakspot.commands.compare import compare_two_runs
 from weakspot.commands.fail_if import build_fail_if, end_if_failed, expected_predictions, find_failures
+from weakspot.commands.prediction_files import load_predictions
 from weakspot.commands.run_logging import log_on_main, open_logger, typed_command
 from weakspot.commands.run_outputs import build_run_outputs, check_run_outputs
 from weakspot.config.build import build
@@ -125,13 +126,12 @@ def discover_in_predictions(cfg: DictConfig, folder: Path, method: Method) -> No
     from weakspot.pipeline.processes import is_main_process
     from weakspot.pipeline.search import check_search, search
     from weakspot.pipeline.sharded_search import is_sharded
-    from weakspot.predictions import Predictions
     from weakspot.tracking.lineage import log_input_artifact
 
     if not (is_main_process() or is_sharded(method)):
         return
     log_on_main(f"predictions: given ({cfg.predictions}) · discover")
-    p = Predictions.load(cfg.predictions, cfg.outputs_are)
+    p = load_predictions(cfg, cfg.predictions)
     _check_residuals(cfg.predictions, p)
     hidden = hidden_attributes(cfg, p.attributes)
     share = held_out_share(cfg)
@@ -146,6 +146,8 @@ def discover_in_predictions(cfg: DictConfig, folder: Path, method: Method) -> No
     check_search(method, p.task, p.ids, p.attributes, share or 0.0, group, p.counts)
     fail_if = build_fail_if(cfg, share)
     fail_if.check(p, method)
+    if other is not None:
+        fail_if.check_measures(other)
     if not is_main_process():
         search(method, p, share or 0.0, group=group)
         return
@@ -176,7 +178,6 @@ def report_published_spotlights(cfg: DictConfig, folder: Path) -> None:
     from weakspot.methods import apply
     from weakspot.pipeline.discover import report_slices
     from weakspot.pipeline.processes import is_main_process
-    from weakspot.predictions import Predictions
     from weakspot.tracking.lineage import log_input_artifact
 
     if not is_main_process():
@@ -193,13 +194,14 @@ def report_published_spotlights(cfg: DictConfig, folder: Path) -> None:
             "leave it out, or test them on other predictions (confirm=FILE)"
         )
     log_on_main(f"predictions: given ({cfg.predictions}) · slices: given ({names})")
-    p = Predictions.load(cfg.predictions, cfg.outputs_are)
+    p = load_predictions(cfg, cfg.predictions)
     hidden = hidden_attributes(cfg, p.attributes)
     slices = read_spotlights(list(cfg.slices), p)
     other = load_test_predictions(cfg, p)
     fail_if = build_fail_if(cfg, None if other else 0.0)
     fail_if.check(p)
     if other is not None:
+        fail_if.check_measures(other)
         apply(slices, other)  # refuses slices that cannot be applied before a logger opens
     with open_logger(cfg, folder) as logger:
         log_input_artifact(logger, "predictions", Path(cfg.predictions))
@@ -336,7 +338,7 @@ def load_test_predictions(cfg: DictConfig, searched: Predictions) -> Predictions
         raise ValueError(
             f"confirm={cfg.confirm} is the file of predictions in which the slices are found; choose another"
         )
-    other = Predictions.load(path, None if path.is_dir() else cfg.outputs_are)
+    other = Predictions.load(path) if path.is_dir() else load_predictions(cfg, path)
     examples_to_test(other, searched)
     return other
 

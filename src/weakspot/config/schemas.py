@@ -112,6 +112,11 @@ class JobConfig:
     outputs_are: str | None = setting(
         None, "what the outputs in the file of predictions=… are: logits or probabilities", command="discover"
     )
+    task: str | None = setting(
+        None,
+        "regression: whole numbers in the file of predictions=… are quantities, not classes",
+        command="discover",
+    )
     slices: list[str] | None = setting(
         None, "a run whose slices to test on these examples; or published .pkl files", command="discover"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -200,6 +200,7 @@ def accuracies(
     counts: Num[np.ndarray, " n"] | None = None,
     top: int | None = None,
     least: float | int = 0,
+    interval: Callable[[float, float], tuple[float, float]] | None = None,
 ) -> list[Accuracy]:
     """Compute the accuracy on each value of all attributes, the lowest first; ties keep the columns' order.
 
@@ -209,16 +210,17 @@ def accuracies(
         counts: (n,) how many examples each row stands for.
         top: How many lines to return at most; values that exactly the same examples have then share one line.
         least: The fewest examples of a listed value.
+        interval: Computes the interval of an accuracy from it and the effective number of rows (Kish 1965).
     """
     c, _ = _weighted_counts(np.ones(len(correct)), counts)
     result: list[tuple[Accuracy, _Rows]] = []
     for attribute in attributes:
-        sizes, right = _sums_by_value(attribute, c), _sums_by_value(attribute, c * correct)
-        result += [
-            (Accuracy(attribute.name, value, float(size), float(hits / size)), (attribute, code))
-            for code, (value, size, hits) in enumerate(zip(attribute.values, sizes, right, strict=True))
-            if size > 0 and size >= least
-        ]
+        sizes, right, squares = (_sums_by_value(attribute, mass) for mass in (c, c * correct, c * c))
+        for code in np.flatnonzero((sizes > 0) & (sizes >= least)):
+            size, share = float(sizes[code]), float(right[code] / sizes[code])
+            bounds = None if interval is None else interval(share, size * size / float(squares[code]))
+            line = Accuracy(attribute.name, attribute.values[code], size, share, interval=bounds)
+            result.append((line, (attribute, int(code))))
     result.sort(key=lambda line: line[0].accuracy)
     return [line for line, _ in result] if top is None else _merge_same(result, top)
 

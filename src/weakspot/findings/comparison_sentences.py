@@ -85,9 +85,9 @@ def _verdict(
 ) -> str:
     match status:
         case "fixed":
-            return "It was worse than other examples with its labels, and no longer is, or by less than half as much."
+            return "It was worse than other examples with its labels, and less than half of that gap is left."
         case "new":
-            return "It is worse than other examples with its labels, and was not before, or by less than half as much."
+            return "It is worse than other examples with its labels, and less than half of that gap was there before."
         case "persisting":
             better = change.sign * (1 if measure == "accuracy" else -1)
             trend = {1: "; it has become better", -1: "; it has become worse", 0: ""}[better]

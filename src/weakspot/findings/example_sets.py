@@ -136,4 +136,4 @@ def source_without(left_out: int, source: str) -> str:
     """Return the tested examples in words, with how many were left out because they were searched, too."""
     if not left_out:
         return source
-    return f"{source or 'other examples'}, without {count(left_out)} that were searched, too"
+    return f"{source or 'other examples'}, leaving out {count(left_out)} that had been searched"

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
-from weakspot.evaluation.contrasts import effective_size, wilson_interval
+from weakspot.evaluation.contrasts import wilson_interval
 from weakspot.explain.attributes import Accuracy, accuracies, distributions, rank_by_enrichment
 from weakspot.explain.participants import participants
 from weakspot.explain.words import Word, distinctive_words
@@ -143,15 +143,8 @@ class GroupDescriber:
         overall = float(audited.counts @ audited.record.correct) / total
         least = max(_MIN_EXAMPLES_OF_VALUE, _MIN_SHARE_OF_VALUE * total)
         correct = np.asarray(audited.record.correct)
-        found = accuracies(self.columns, correct, audited.counts, _WEAK_VALUES, least)
-        return [self._with_interval(value) for value in found if value.accuracy < overall]
-
-    def _with_interval(self, value: Accuracy) -> Accuracy:
-        """Add the confidence interval of the accuracy on the examples with a value."""
-        column = next(column for column in self.columns if column.name == value.attribute)
-        rows = column.codes == column.values.index(value.value)
-        n = effective_size(self.audited.counts[rows])
-        return replace(value, interval=wilson_interval(value.accuracy, n))
+        found = accuracies(self.columns, correct, audited.counts, _WEAK_VALUES, least, wilson_interval)
+        return [value for value in found if value.accuracy < overall]
 
     def _top(self, weights: Float[np.ndarray, " r"]) -> list[int]:
         """Return positions of the highest weights among the core members.

@@ -260,9 +260,9 @@ def embeddings_for(embeddings: Any, width: int, what: str) -> Num[np.ndarray, "n
     """
     x = np.asarray(embeddings)
     if x.ndim != 2 or x.shape[1] != width:
+        given = f"are {x.shape[1]} wide" if x.ndim == 2 else f"have shape {x.shape}"
         raise ValueError(
-            f"embeddings have shape {x.shape}, but {what} were found in {width} dimensions; "
-            "take the embeddings of the same model"
+            f"embeddings {given}, but {what} were found in {width} dimensions; take the embeddings of the same model"
         )
     return x
 

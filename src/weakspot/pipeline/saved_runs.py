@@ -16,6 +16,7 @@ from weakspot.findings.runs_to_compare import RunToCompare
 from weakspot.pipeline.store_folders import store_key
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
+from weakspot.tasks import Regression, Task
 
 SLICES = "slices"
 """The folder of a run that holds its slices."""
@@ -108,7 +109,10 @@ class SavedRun:
                 f"the predictions that {self.folder} was made from are not found{location}. Put them back there, name "
                 "the folder that they are in now (predictions_dir=…), or run discover.py on them again"
             )
-        return Predictions.load(path, manifest.get("outputs_are"))
+        task = Task.from_dict(manifest["task"]) if path.is_file() and manifest.get("task") else None
+        return Predictions.load(
+            path, manifest.get("outputs_are"), task if isinstance(task, Regression) else None
+        )
 
     def rows_in(self, given: Predictions) -> Int[np.ndarray, " n"]:
         """Return the rows of the run's examples among those that it was given.

@@ -14,6 +14,7 @@ from jaxtyping import Float, Num, Shaped, UInt64
 
 from weakspot.predictions import validation
 from weakspot.predictions.attribute_tables import attribute_table
+from weakspot.predictions.contradictions import warn_of_contradictions
 from weakspot.predictions.mapped_copies import take_rows
 from weakspot.predictions.row_hashes import hash_rows
 from weakspot.predictions.targets import read_targets
@@ -235,6 +236,7 @@ class Predictions:
         if correct is None and has_both and not isinstance(task, Regression):
             same = labels == predictions
             correct = same if same.ndim == 1 else same.all(axis=1)
+        warn_of_contradictions(task, labels, predictions, outputs, correct, losses)
         return cls(
             ids,
             embeddings,
@@ -250,7 +252,7 @@ class Predictions:
         )
 
     @classmethod
-    def load(cls, path: str | Path, outputs_are: str | None = None) -> Predictions:
+    def load(cls, path: str | Path, outputs_are: str | None = None, task: Task | None = None) -> Predictions:
         """Open a store folder, memory-mapped, or a file.
 
         A file is `.npz`, `.parquet`, `.csv`, `.jsonl`, `.safetensors` with a table beside it, or a `.pkl` of inference
@@ -260,6 +262,7 @@ class Predictions:
         Args:
             path: The folder or file.
             outputs_are: For a file, as in `from_arrays`; for a store or a published tool's file it is already known.
+            task: The same.
 
         Raises:
             FileNotFoundError: There is no such folder or file, or a file of the folder is missing.
@@ -273,14 +276,16 @@ class Predictions:
                 raise ValueError(
                     f"{path} is a store, whose outputs are logits: leave out outputs_are={outputs_are}"
                 )
+            if task is not None:
+                raise ValueError(f"{path} is a store, whose task is known: leave out task={task.kind}")
             record = read(path)
         else:
             from weakspot.predictions.user_files import read_file
 
-            record = read_file(path, outputs_are)
-        task = None if record.task is None else record.task.to_dict()
+            record = read_file(path, outputs_are, task)
+        fields = None if record.task is None else record.task.to_dict()
         options = {} if outputs_are is None else {"outputs_are": outputs_are}
-        return replace(record, manifest={**record.manifest, "source": str(path), "task": task, **options})
+        return replace(record, manifest={**record.manifest, "source": str(path), "task": fields, **options})
 
     def save(self, folder: str | Path) -> Path:
         """Write a store folder, with the manifest last to mark it as complete, and return its path.

@@ -25,6 +25,8 @@ from weakspot.tasks import (
 
 log = logging.getLogger(__name__)
 
+_MANY_CLASSES = 30
+_MANY_VALUES = 0.02  # of the rows: classes with fewer than 50 examples each are more likely quantities
 # From here on not every whole number is a float64, so such numbers are not indices.
 _LARGEST_INDEX = 2**53
 
@@ -145,6 +147,8 @@ def _in_task_format(name: str, array: np.ndarray, task: Task, ids: np.ndarray) -
         row = int(np.argmax(outside))
         from_one = array.min() == 1 and array.max() == task.n_outputs
         advice = "; indices count from 0, and these seem to count from 1: subtract 1" if from_one else ""
+        if array.min() < 0:
+            advice = "; if these are quantities, add task=regression (in Python task=Regression())"
         raise ValueError(
             f"{name}: {row_name(row, ids)} is {array[row]}, outside 0…{task.n_outputs - 1}{advice}"
         )
@@ -271,8 +275,16 @@ def _infer_task(arrays: Targets, outputs: np.ndarray | None, order: tuple[str, .
         return _numbered(width)
     if largest > 10 * len(first) + 1000:
         raise ValueError(
-            f"the largest class index is {largest} in {len(first)} rows; give the labels as names (texts), the "
-            "task=, or task=Regression() if they are real-valued targets"
+            f"the largest class index is {largest} in {len(first)} rows; if these are quantities, add task=regression "
+            "(in Python task=Regression()); otherwise give the labels as names (texts)"
+        )
+    values = len(np.unique(first))
+    if values > _MANY_CLASSES and values > _MANY_VALUES * len(first):
+        log.warning(
+            "the whole numbers of labels or predictions have %d values in %d rows and are taken for classes; if they "
+            "are quantities, add task=regression (in Python task=Regression())",
+            values,
+            len(first),
         )
     return _numbered(largest + 1)
 

@@ -7,8 +7,9 @@ files of the published Spotlight tool have their own reader, which runs no code.
 from __future__ import annotations
 
 import itertools
+import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ from weakspot.predictions.npz import read_npz
 from weakspot.predictions.reading import DamagedError, naming, read_parquet, reading
 from weakspot.predictions.record import Predictions
 from weakspot.predictions.spotlight_inference import read_inference
+from weakspot.tasks import Task
+
+log = logging.getLogger(__name__)
 
 Columns = dict[str, Any]
 """NumPy arrays or pyarrow columns, by the file's own names."""
@@ -55,6 +59,11 @@ SPELLINGS = {
 PROBABILITIES = ("probabilities", "probs")
 """The names of outputs that are probabilities, without `outputs_are`."""
 
+_OUTPUTS_IN_PARTS = re.compile(
+    r"(probabilities|probability|probs?|proba|softmax|outputs?|logits?|scores)_(.+)", re.IGNORECASE
+)
+"""Columns that look like a model's outputs, one for each class."""
+
 IMAGE = "image"
 """The column of images: paths, or encoded images in Parquet."""
 
@@ -68,12 +77,13 @@ _LONGEST_MISSPELT = 40  # characters; a longer name is not a misspelt one
 _NUMBERED = re.compile(r"(embeddings?|outputs?|logits|probabilities|probs)_(\d+)")
 
 
-def read_file(path: str | Path, outputs_are: str | None = None) -> Predictions:
+def read_file(path: str | Path, outputs_are: str | None = None, task: Task | None = None) -> Predictions:
     """Return the predictions in a user's own file; a column that is not part of the record becomes an attribute.
 
     Args:
         path: The file.
         outputs_are: "logits" or "probabilities", as in `Predictions.from_arrays`.
+        task: The task, if the arrays do not determine it.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -93,10 +103,12 @@ def read_file(path: str | Path, outputs_are: str | None = None) -> Predictions:
             raise ValueError(
                 f"{path}: the published tool says what outputs are: leave out outputs_are={outputs_are}"
             )
+        if task is not None:
+            raise ValueError(f"{path}: the published tool saves its classes: leave out task={task.kind}")
         return read_inference(path)
     columns = readers[path.suffix](path)
     with reading(path), naming(path):
-        return _record(columns, path, outputs_are)
+        return _record(columns, path, outputs_are, task)
 
 
 def _with_arrays(path: Path) -> Columns:
@@ -181,7 +193,10 @@ def _join_numbered_columns(columns: Columns) -> Columns:
     stems: dict[str, dict[int, Any]] = {}
     for name, column in columns.items():
         if match := _NUMBERED.fullmatch(name):
-            stems.setdefault(match[1], {})[int(match[2])] = _values(name, column)
+            parts, number = stems.setdefault(match[1], {}), int(match[2])
+            if number in parts:
+                raise ValueError(f"{name!r} is the second column of number {number}; keep one of them")
+            parts[number] = _values(name, column)
     joined = [(name, column) for name, column in columns.items() if not _NUMBERED.fullmatch(name)]
     for stem, parts in stems.items():
         first = min(1, *parts)  # columns count from 0 or from 1
@@ -192,7 +207,10 @@ def _join_numbered_columns(columns: Columns) -> Columns:
     return _join(joined)
 
 
-def _record(columns: Columns, source: Path, outputs_are: str | None) -> Predictions:
+def _record(columns: Columns, source: Path, outputs_are: str | None, task: Task | None) -> Predictions:
+    if any(not name.strip() for name in columns):
+        log.warning("%s: a column without a name is left out (the index of a pandas frame?)", source)
+        columns = {name: column for name, column in columns.items() if name.strip()}
     columns = _with_box_columns(columns)
     names: dict[str, str] = {}  # of the columns, by field
     for name in columns:
@@ -208,13 +226,11 @@ def _record(columns: Columns, source: Path, outputs_are: str | None) -> Predicti
             raise ValueError(
                 f"{outputs_name!r} are not logits: leave out outputs_are=logits, or rename them 'logits'"
             )
-        if "predictions" in fields and np.ndim(fields["outputs"]) == 1:
-            raise ValueError(
-                f"{outputs_name!r} has one column, which is read as the probability of the second of two classes; give "
-                "a column per class, or rename it if it is the probability of each prediction"
-            )
+        _check_one_column(outputs_name, fields)
         outputs_are = "probabilities"
     others = {name: column for name, column in columns.items() if name not in SPELLINGS}
+    if "outputs" not in fields:
+        _check_no_outputs_in_parts(others)
     absent = [
         known
         for known, field in SPELLINGS.items()
@@ -241,12 +257,49 @@ def _record(columns: Columns, source: Path, outputs_are: str | None) -> Predicti
     for name, column in others.items():
         shape = column.shape if isinstance(column, np.ndarray) else (len(column),)
         if shape != rows:
+            outputs = ""
+            if len(shape) == 2 and shape[:1] == rows and "outputs" not in fields:
+                outputs = "; if these are a model's outputs, name them 'probabilities' or 'logits'"
             raise ValueError(
-                f"{name!r} has shape {shape}; an attribute has one value for each row, {rows} here"
+                f"{name!r} has shape {shape}; an attribute has one value for each row, {rows} here{outputs}"
             )
-    return Predictions.from_arrays(
-        **fields, attributes=others, manifest={"source": str(source)}, outputs_are=outputs_are
-    )
+    try:
+        return Predictions.from_arrays(
+            **fields, attributes=others, task=task, manifest={"source": str(source)}, outputs_are=outputs_are
+        )
+    except ValueError as error:
+        if outputs_name in PROBABILITIES and str(error).startswith("outputs"):
+            raise ValueError(f"{outputs_name}{str(error).removeprefix('outputs')}") from error
+        raise
+
+
+def _check_one_column(name: str, fields: Mapping[str, Any]) -> None:
+    """Raise ValueError if one column of probabilities may be those of the predictions, or cannot be of two classes."""
+    outputs = np.asarray(fields["outputs"])
+    if outputs.ndim > 1 and outputs.shape[1] != 1:
+        return
+    labels = np.asarray(fields.get("labels", ()))
+    two_classes = labels.dtype.kind not in "iuf" or bool(np.isin(labels, (0, 1)).all())
+    if {"predictions", "correct", "losses"} & fields.keys() or not two_classes:
+        raise ValueError(
+            f"{name!r} has one column, which is read as the probability of the second of two classes, with labels 0 "
+            "and 1 or two names; give a column per class, or rename it if it is the probability of each prediction"
+        )
+
+
+def _check_no_outputs_in_parts(columns: Columns) -> None:
+    """Raise ValueError if there are outputs in columns such as `prob_cat`: as attributes they would name findings."""
+    parts: dict[str, list[str]] = {}
+    for name in columns:
+        if match := _OUTPUTS_IN_PARTS.fullmatch(name):
+            parts.setdefault(match[1], []).append(name)
+    for stem, names in parts.items():
+        if len(names) > 1:
+            raise ValueError(
+                f"{names[0]!r}, {names[1]!r} … look like a model's outputs: name them probabilities_0, "
+                "probabilities_1 … (or logits_0 …) in the order of the classes; if they are attributes, rename them to "
+                f"something that does not begin with {stem}_"
+            )
 
 
 def _with_box_columns(columns: Columns) -> Columns:

@@ -1,6 +1,6 @@
-"""Small data in the exact layout in which each dataset is published: one file each, one row here.
+"""Small data in the exact layout in which each dataset is published: one module per dataset, one row here.
 
-What no registry carries (faces, X-rays, COCO, …) is written here file by file as its publishers lay it out, so
+Data that no package registry carries (faces, X-rays, COCO, …) are written file by file in their publishers' layout, so
 that the real loading code runs; the contents are invented.
 """
 
@@ -29,9 +29,9 @@ from layouts import (
 class Layout:
     """One dataset at small scale.
 
-    dataset   its word on the command line
-    write     puts the files where `dataset.root`'s default finds them, given DATA_DIR
-    words     further words of the command line that make the run small (`{data}` stands for DATA_DIR)
+    dataset   its name on the command line
+    write     puts the files where the default `dataset.root` finds them, given DATA_DIR
+    words     further overrides that make the run small (`{data}` stands for DATA_DIR)
     """
 
     dataset: str

@@ -51,7 +51,7 @@ ATTRIBUTES = [
 ]
 
 NUMBERS = [*range(1, 41), *range(162_771, 162_783), *range(182_638, 182_668)]
-"""Of the images, 40 in train, 12 in val and 30 in test."""
+"""Images per split: 40 in train, 12 in val and 30 in test."""
 
 
 def marks(n: int = len(NUMBERS)) -> np.ndarray:

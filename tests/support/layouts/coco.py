@@ -32,11 +32,11 @@ CATEGORIES: list[dict[str, Any]] = [
         _IDS, [(group, name) for group, names in _NAMES.items() for name in names.split()], strict=True
     )
 ]
-"""The eighty, with the ids they have: 1 to 90, ten of which are not used."""
+"""The eighty categories with their ids: 1 to 90, ten of which are not used."""
 
 
 def instances(n: int, first: int, seed: int) -> dict[str, Any]:
-    """An instances file over n pictures; half of them hold a bed, some nothing at all, one a crowd."""
+    """An instances file for n images; half of them hold a bed, some nothing at all, one a crowd."""
     rng = np.random.default_rng(seed)
     images, annotations = [], []
     for row in range(n):

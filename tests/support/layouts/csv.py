@@ -1,4 +1,4 @@
-"""A table of one's own: pictures by path, labels, two attributes, no splits."""
+"""A user's table: images by path, labels, two attributes, no splits."""
 
 from __future__ import annotations
 

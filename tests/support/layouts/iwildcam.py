@@ -1,4 +1,4 @@
-"""iWildCam as WILDS unpacks it: one metadata.csv, categories.csv, and all pictures in `train`."""
+"""iWildCam as WILDS unpacks it: one metadata.csv, categories.csv, and all images in `train`."""
 
 from __future__ import annotations
 

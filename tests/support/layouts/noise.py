@@ -1,4 +1,4 @@
-"""Pictures of noise: real files, nothing to see."""
+"""Images of noise in real files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 
 def write_noise(path: Path, width: int, height: int, grey: bool = False) -> None:
-    """A picture in the format that the path's ending names; what is in it follows from the path's last two parts."""
+    """Write an image in the format of the path's suffix; the path's last two parts seed its content."""
     rng = np.random.default_rng(zlib.crc32("/".join(path.parts[-2:]).encode()))
     shape = (height, width) if grey else (height, width, 3)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""SQuAD 1.1 as its authors published it: one JSON file for each half, and a tiny model beside them."""
+"""SQuAD 1.1 as its authors published it: one JSON file per split, and a tiny model beside them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TOWNS = (
 
 
 def article(title: str, n: int, version: str = "1.1") -> dict[str, Any]:
-    """n paragraphs of two questions each; in version 2.0 a third, that has no answer."""
+    """n paragraphs of two questions each; version 2.0 adds a third question without an answer."""
     paragraphs = []
     for number in range(n):
         river, town = (

@@ -1,4 +1,4 @@
-"""Chest X-rays as in Kaggle's archive: a folder within a folder, a val of few pictures, and what macOS left."""
+"""Chest X-rays as in Kaggle's archive: a nested folder, a val split of few images, and files left by macOS."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAMES = {
         *(f"person{n}_bacteria_{n + 300}.jpeg" for n in range(78, 93)),
     ],
 }
-COLOUR = "person1030_bacteria_2931.jpeg"  # some of the published pneumonia pictures have three channels
+COLOUR = "person1030_bacteria_2931.jpeg"  # some of the published pneumonia images have three channels
 
 
 def write(data: Path) -> None:
