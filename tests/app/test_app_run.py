@@ -29,6 +29,7 @@ from weakspot.app.run_index import RunIndex
 from weakspot.app.selections import SelectionTest
 from weakspot.commands.component_builders import component_builders
 from weakspot.evaluation.confirmation import LEVEL
+from weakspot.methods.kmeans import Kmeans
 from weakspot.models.checkpoint import load_weights
 from weakspot.pipeline.discover import discover
 from weakspot.pipeline.grad_cams import GradCams
@@ -399,6 +400,48 @@ def test_a_run_without_data_is_shown_as_a_table_with_everything_escaped(given):
             assert "holds no config.yaml" in read(text)
         found = ids(server, run, "rows=all&" + urlencode({"where": "<b>=x=<i>"}))
         assert len(found) == 300 - len(ids(server, run, "rows=all&" + urlencode({"where": "<b>=x==1+1"})))
+
+
+@pytest.fixture
+def oddly_named(tmp_path):
+    """A run whose attributes have names that a form does not keep: line breaks, repeated blanks, digits, nothing."""
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    names = ["1", "new\nline", "two  blanks ", "return\rhere", "0"]
+    values = ["a", "b", "c\nd"]
+    p = Predictions.from_arrays(
+        x,
+        losses=x[:, 0] ** 2,
+        attributes=pa.table(
+            {name: [values[(row + i) % 3] for row in range(60)] for i, name in enumerate(names)}
+        ),
+    )
+    p.save(tmp_path / "mine")
+    found = Predictions.load(tmp_path / "mine")
+    discover(Kmeans(n_clusters=2), found, tmp_path / "run", outputs=RunOutputs())
+    return tmp_path, found.attributes
+
+
+def test_attributes_with_line_breaks_and_blanks_in_their_names_can_be_filtered(oddly_named):
+    folder, attributes = oddly_named
+    (run,) = RunIndex([folder]).all()
+    with serving(folder) as server:
+        page = asked(server, f"/run/{run.digest}")[2]
+        select = re.search(r'<select name="column">(.*?)</select>', page, re.DOTALL)[1]
+        positions = re.findall(r'<option value="(\d+)">', select)
+        assert len(positions) == len(attributes.column_names)
+        for position, name in zip(positions, attributes.column_names, strict=True):
+            held = [f"{row}" for row in range(60) if attributes[name][row].as_py() == "a"]
+            chosen = urlencode({"rows": "all", "column": position, "value": "a"})
+            assert sorted(ids(server, run, chosen)) == sorted(held), name
+            # a condition is a hidden field of the forms
+            as_submitted = re.sub(r"\r\n?|\n", "\r\n", f"{name}=a")
+            assert sorted(ids(server, run, urlencode({"rows": "all", "where": as_submitted}))) == sorted(held)
+            old_link = urlencode({"rows": "all", "attribute": name, "value": "a"})
+            assert sorted(ids(server, run, old_link)) == sorted(held)
+        assert len(ids(server, run, urlencode({"rows": "all", "where": "1=c\r\nd"}))) == 20
+        for position in ("5", "-1", "x", "9" * 5000):
+            status, _, text = asked(server, f"/run/{run.digest}?column={position}&value=a")
+            assert (status, "is not the position of an attribute" in read(text)) == (400, True)
 
 
 def test_a_condition_is_written_as_text_and_described():

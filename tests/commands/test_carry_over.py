@@ -231,6 +231,30 @@ def test_impossible_commands_are_refused_in_one_sentence_and_leave_no_run(runs, 
     assert not list(runs.folder.glob("outputs/discover/*/*"))
 
 
+def test_a_run_measured_by_its_loss_is_not_compared_with_one_measured_by_its_accuracy(runs):
+    columns = arrays({2: 0.2}, 2, "a")
+    del columns["predictions"]
+    np.savez(runs.folder / "losses.npz", **columns)
+    runs("discover", "predictions=losses.npz", *KMEANS, "hydra.run.dir=by_loss")
+    for earlier, later, said in (
+        (
+            "by_loss",
+            "old",
+            "by_loss is measured by its loss, old by its accuracy; compare runs of one measure",
+        ),
+        (
+            "old",
+            "by_loss",
+            "old is measured by its accuracy, by_loss by its loss; compare runs of one measure",
+        ),
+    ):
+        line = ("discover", f"compare=[{earlier},{later}]", "logger=none", "hydra.run.dir=mixed")
+        assert said in runs(*line, fails=2)
+    line = ("discover", "predictions=losses.npz", *KMEANS, "fail_if.new_against=old", "hydra.run.dir=mixed")
+    assert "old is measured by its accuracy, this run by its loss" in runs(*line, fails=2)
+    assert not (runs.folder / "mixed").exists()
+
+
 @pytest.mark.slow
 def test_slices_are_carried_over_to_another_split_of_the_dataset(digits):
     line = ("discover", "training.epochs=1", "logger=none")

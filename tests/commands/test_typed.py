@@ -58,6 +58,10 @@ def write_inputs(folder: Path) -> None:
     x = draw.normal(size=(40, 3)).astype(np.float32)
     np.savez(folder / "my.npz", embeddings=x, losses=draw.random(40))
     np.savez(folder / "nothing.npz", embeddings=x)
+    labels = draw.integers(0, 2, 40)
+    np.savez(folder / "labels_and_losses.npz", embeddings=x, losses=draw.random(40), labels=labels)
+    numbers = draw.normal(size=40)
+    np.savez(folder / "numbers.npz", embeddings=x, labels=numbers, predictions=numbers + draw.normal(size=40))
     np.savez(folder / "wide.npz", embeddings=draw.normal(size=(40, 5)), losses=draw.random(40))
     np.savez(
         folder / "from_one.npz",
@@ -477,6 +481,14 @@ GIVEN = [
     (
         "predictions=nothing.npz",
         "nothing.npz: slices are found by outputs, losses, or which examples are right",
+    ),
+    (
+        "predictions=numbers.npz method=udis",
+        "numbers.npz: UDIS needs to know which examples are right, which a regression does not define; give correct",
+    ),
+    (
+        "predictions=labels_and_losses.npz method=udis",
+        "labels_and_losses.npz: UDIS needs to know which examples are right; give correct, or labels and predictions",
     ),
     (
         "predictions=my.npz dataset.group=patient",

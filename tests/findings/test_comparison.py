@@ -15,8 +15,9 @@ from weakspot.evaluation.differences import Difference, correlation, difference,
 from weakspot.findings.compare_slices import compare_slices, status_of
 from weakspot.findings.comparison import Comparison, SlicePerformance
 from weakspot.findings.numbers import THIN, signed
-from weakspot.findings.runs_to_compare import RunToCompare
+from weakspot.findings.runs_to_compare import RunToCompare, check_comparable
 from weakspot.methods.kmeans import Kmeans
+from weakspot.pipeline.fail_if import FailIf
 from weakspot.report.compare import render_comparison
 from weakspot.slices.statistics import describe
 from weakspot.tasks import Classification, Regression
@@ -191,6 +192,55 @@ def test_runs_that_cannot_be_compared_are_refused_with_the_reason():
     )
     with pytest.raises(ValueError, match="of different tasks"):
         compare_slices(old, reading("new", numbers, [1]))
+
+
+def losses_alone() -> Predictions:
+    p = predictions(AFTER, 1)
+    return Predictions.from_arrays(p.embeddings, p.losses, labels=LABELS, ids=p.ids, task=p.task)
+
+
+def numbers_of(task: Regression) -> Predictions:
+    return Predictions.from_arrays(np.zeros((N, 3)), labels=LABELS * 1.5, predictions=LABELS * 1.0, task=task)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "measures"),
+    [
+        (predictions(BEFORE, 0), losses_alone(), ("accuracy", "loss")),
+        (numbers_of(Regression()), numbers_of(Regression(loss="absolute")), ("RMSE", "MAE")),
+        (
+            numbers_of(Regression(loss="absolute")),
+            numbers_of(Regression(loss="pinball", quantile=0.9)),
+            ("MAE", "MAE at the quantile 0.9"),
+        ),
+    ],
+)
+def test_runs_of_different_measures_are_refused(old, new, measures):
+    before, after = reading("old", old, [0]), reading("new", new, [1])
+    for runs, (one, other) in (((before, after), measures), ((after, before), measures[::-1])):
+        with pytest.raises(
+            ValueError, match=f"{runs[0].run} is measured by its {one}, {runs[1].run} by its {other}; "
+        ):
+            check_comparable(*runs)
+    assert check_comparable(before, before) == check_comparable(after, after) == (True, [])
+
+
+def test_a_gate_on_new_slices_decides_by_the_task_before_a_model_is_run():
+    expected = Predictions.from_arrays(
+        np.zeros((N, 3)),
+        labels=LABELS,
+        ids=[f"example-{i}" for i in range(N)],
+        task=Classification(("cat", "dog")),
+    )
+    FailIf(new_against=reading("old", predictions(BEFORE, 0), [0])).check(expected, Kmeans())
+    with pytest.raises(ValueError, match="old is measured by its loss, this run by its accuracy"):
+        FailIf(new_against=reading("old", losses_alone(), [0])).check(expected, Kmeans())
+    numbers = numbers_of(Regression())
+    unpredicted = replace(numbers, predictions=None, losses=None)
+    FailIf(new_against=reading("old", numbers, [0])).check(unpredicted, Kmeans())
+    absolute = reading("old", numbers_of(Regression(loss="absolute")), [0])
+    with pytest.raises(ValueError, match="old is measured by its MAE, this run by its RMSE"):
+        FailIf(new_against=absolute).check(unpredicted, Kmeans())
 
 
 def test_regressions_are_compared_by_their_rmse():

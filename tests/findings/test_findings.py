@@ -34,6 +34,7 @@ from weakspot.methods import apply
 from weakspot.pipeline.discover import discover
 from weakspot.pipeline.fail_if import FailIf
 from weakspot.pipeline.search import plan_search
+from weakspot.predictions.reading import DamagedError
 from weakspot.report import render
 from weakspot.report.points import points_of
 from weakspot.slices.statistics import describe
@@ -120,8 +121,7 @@ def test_the_accuracy_of_an_attribute_value_has_a_wilson_interval(found):
     assert lima.accuracy == pytest.approx(expected.inside)
     assert lima.interval == pytest.approx(expected.interval)
     low, high = map(percent, lima.interval)
-    words = " ".join(unescape((folder / "report.html").read_text("utf-8")).split())
-    assert f">{low} to {high}</td>" in words
+    assert f">{low} to {high}</td>" in unescape((folder / "report.html").read_text("utf-8"))
 
 
 def test_an_interval_counts_only_effective_rows():
@@ -155,6 +155,25 @@ def test_memberships_state_which_examples_were_searched(found, tmp_path):
     read = read_memberships(old)
     assert read["searched"].null_count == len(read)
     assert replace(findings, memberships=read).describes(slices)
+
+
+def test_memberships_without_a_column_or_with_shares_for_searched_are_damaged(found, tmp_path):
+    table = found[3].memberships
+    file = tmp_path / "memberships.parquet"
+    pq.write_table(table.drop_columns(["weight"]), file)
+    with pytest.raises(
+        DamagedError, match=r"memberships\.parquet: column 'weight' is missing; run discover\.py again"
+    ):
+        read_memberships(file)
+    halves = pa.array(np.full(len(table), 0.5))
+    pq.write_table(table.set_column(table.column_names.index("searched"), "searched", halves), file)
+    with pytest.raises(
+        DamagedError, match=r"column 'searched' is double, and must be boolean; run discover\.py again"
+    ):
+        read_memberships(file)
+    nulls = pa.nulls(len(table))
+    pq.write_table(table.set_column(table.column_names.index("searched"), "searched", nulls), file)
+    assert read_memberships(file)["searched"].null_count == len(table)
 
 
 def test_saved_and_loaded_findings_are_equal(found):

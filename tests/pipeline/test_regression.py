@@ -213,6 +213,18 @@ def test_a_finding_reports_its_bias_and_a_gate_judges_its_error(rents):
         assert f"fail_if.error_above={limit} must be a finite number above 0" in said
 
 
+def test_slices_are_not_carried_over_to_numbers_without_predictions(rents):
+    rents("discover", "predictions=rents.npz", "logger=none", "method.n_slices=1", "hydra.run.dir=a")
+    with np.load(rents.folder / "rents.npz") as file:
+        x, labels = file["embeddings"], file["labels"]
+    np.savez(rents.folder / "losses.npz", embeddings=x + 0.01, labels=labels, losses=labels**2)
+    said = rents("discover", "slices=a", "predictions=losses.npz", "logger=none", "hydra.run.dir=b", fails=2)
+    assert (
+        "losses.npz: errors need outputs or predictions in addition to the labels; neither is given" in said
+    )
+    assert not (rents.folder / "b").exists()
+
+
 def test_a_gate_on_errors_needs_ratings_or_numbers(shell):
     np.savez(
         shell.folder / "classes.npz", embeddings=X, labels=np.arange(60) % 2, predictions=np.zeros(60, int)
@@ -247,6 +259,7 @@ def test_udis_refuses_a_regression_without_correctness():
     near = Predictions.from_arrays(X, labels=LABELS, predictions=SAID, correct=abs(SAID - LABELS) < 0.5)
     assert near.accuracy == pytest.approx(np.mean(abs(SAID - LABELS) < 0.5))
     assert UDIS().fit(near).tree_.size == 60
+    UDIS().check_correctness(near)
 
 
 class Brightness(Dataset):

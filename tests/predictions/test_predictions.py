@@ -142,7 +142,10 @@ def broken(value):
         ({"embeddings": X, "labels": np.where(LABELS == 9, 0, np.nan)}, "labels: row 0 .* NaN"),
         ({"embeddings": X, "labels": ["a"] * 5 + [None] + ["b"] * 34}, r"labels: row 5 \(id 5\) is None"),
         ({"embeddings": X, "labels": [b"\xff"] * 40}, "not UTF-8 text"),
-        ({"embeddings": X, "labels": LABELS * 100_000}, r"is 200000 in 40 rows; if these are quantities, add task=regression"),
+        (
+            {"embeddings": X, "labels": LABELS * 100_000},
+            r"is 200000 in 40 rows; if these are quantities, add",
+        ),
         ({"embeddings": X, "attributes": {1: LABELS, "1": LABELS}}, "two attributes '1'"),
         (
             {"embeddings": X, "attributes": pa.table([LABELS, LABELS], names=["a", "a"])},

@@ -75,8 +75,9 @@ class Filter:
             name: query.get(name, "")[:_MAX_LENGTH] for name in ("search", "label", "prediction", "outcome")
         }
         conditions = [_parse_condition(text[:_MAX_LENGTH], loaded) for text in query.getlist("where")]
-        if query.get("attribute") and query.get("value", "") != "":
-            text = f"{query['attribute']}{query.get('operator', '=')}{query['value']}"
+        name = _chosen_attribute(query, loaded)
+        if name is not None and query.get("value", "") != "":
+            text = f"{name}{query.get('operator', '=')}{query['value']}"
             conditions.append(_parse_condition(text[:_MAX_LENGTH], loaded))
         if fields["outcome"] not in ("", "wrong", "right"):
             raise ValueError(f"outcome={fields['outcome']} is neither wrong nor right")
@@ -213,10 +214,29 @@ def _has_class(name: str, values: np.ndarray | None, loaded: LoadedRun) -> Bool[
     return np.asarray(column)
 
 
+def _chosen_attribute(query: QueryParams, loaded: LoadedRun) -> str | None:
+    """Return the attribute that a query names: `column`, its position as in the form, or `attribute`, its name."""
+    column = query.get("column", "")
+    names: list[str] = loaded.attributes.column_names
+    if not column:
+        return query.get("attribute") or None
+    if not (column.isdecimal() and len(column) < 10 and int(column) < len(names)):
+        raise ValueError(f"column={column[:100]} is not the position of an attribute of this run")
+    return names[int(column)]
+
+
 def _parse_condition(text: str, loaded: LoadedRun) -> AttributeCondition:
-    """Parse a condition; the longest attribute name that fits is taken, because names may contain operators."""
-    for name in sorted(loaded.attributes.column_names, key=len, reverse=True):
-        rest = text.removeprefix(name) if text.startswith(name) else ""
+    """Parse a condition; the longest attribute name that fits is taken, because names may contain operators.
+
+    A browser changes the line breaks in the fields of a form, so a name also fits if it differs in these alone.
+    """
+    names = sorted(loaded.attributes.column_names, key=len, reverse=True)
+    same_breaks = _with_same_breaks(text)
+    for name, beginning, whole in (
+        *((name, name, text) for name in names),
+        *((name, _with_same_breaks(name), same_breaks) for name in names),
+    ):
+        rest = whole.removeprefix(beginning) if whole.startswith(beginning) else ""
         for operator in _OPERATORS:
             if rest.startswith(operator):
                 return AttributeCondition(name, operator, rest.removeprefix(operator))
@@ -225,11 +245,16 @@ def _parse_condition(text: str, loaded: LoadedRun) -> AttributeCondition:
     )
 
 
+def _with_same_breaks(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def _satisfies(condition: AttributeCondition, attributes: pa.Table) -> Bool[np.ndarray, " n"]:
     """Return which examples satisfy a condition."""
     column = attributes[condition.attribute]
     if condition.operator == "=":
-        return np.array([str(value) == condition.value for value in column.to_pylist()])
+        wanted = _with_same_breaks(condition.value)
+        return np.array([_with_same_breaks(str(value)) == wanted for value in column.to_pylist()])
     try:
         edge = float(condition.value)
         values = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)

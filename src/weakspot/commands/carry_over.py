@@ -18,7 +18,7 @@ from weakspot.commands.audit_target import (
     hidden_attributes,
 )
 from weakspot.commands.fail_if import build_fail_if, end_if_failed, expected_predictions, find_failures
-from weakspot.commands.prediction_files import load_predictions
+from weakspot.commands.prediction_files import check_residuals, load_predictions
 from weakspot.commands.run_logging import log_on_main, open_logger
 from weakspot.commands.run_outputs import build_run_outputs
 
@@ -72,6 +72,7 @@ def carry_over_to_predictions(cfg: DictConfig, folder: Path, run: SavedRun) -> N
         return
     log_on_main(f"predictions: given ({cfg.predictions}) · slices: given ({run.folder})")
     p = load_predictions(cfg, cfg.predictions)
+    check_residuals(cfg.predictions, p)
     carried = carry_over(run, p, run.searched_predictions(Path(cfg.predictions_dir)))
     fail_if = build_fail_if(cfg)
     fail_if.check(carried.predictions)

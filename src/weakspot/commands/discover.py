@@ -24,7 +24,7 @@ from weakspot.commands.audit_target import (
 from weakspot.commands.carry_over import carry_over_run
 from weakspot.commands.compare import compare_two_runs
 from weakspot.commands.fail_if import build_fail_if, end_if_failed, expected_predictions, find_failures
-from weakspot.commands.prediction_files import load_predictions
+from weakspot.commands.prediction_files import check_residuals, load_predictions
 from weakspot.commands.run_logging import log_on_main, open_logger, typed_command
 from weakspot.commands.run_outputs import build_run_outputs, check_run_outputs
 from weakspot.config.build import build
@@ -132,14 +132,15 @@ def discover_in_predictions(cfg: DictConfig, folder: Path, method: Method) -> No
         return
     log_on_main(f"predictions: given ({cfg.predictions}) · discover")
     p = load_predictions(cfg, cfg.predictions)
-    _check_residuals(cfg.predictions, p)
+    check_residuals(cfg.predictions, p)
+    _check_correctness(cfg.predictions, p, method)
     hidden = hidden_attributes(cfg, p.attributes)
     share = held_out_share(cfg)
     other = load_test_predictions(cfg, p)  # checked even if nothing is tested
     if not method.testable:
         other = None
     if other is not None:
-        _check_residuals(cfg.confirm, other)
+        check_residuals(cfg.confirm, other)
         _check_same_width(cfg, method, p, other)
     group = cfg.dataset.get("group") or p.manifest.get("group")
     set_past_spotlights(cfg, method, p.ids)
@@ -297,12 +298,14 @@ def discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
     end_if_failed(fail_if, failures)
 
 
-def _check_residuals(file: str, p: Predictions) -> None:
-    """Raise ValueError, with the file's name, if nothing in it says how wrong the model is."""
-    from weakspot.methods.residuals import residuals
+def _check_correctness(file: str, p: Predictions, method: Method) -> None:
+    """Raise ValueError, with the file's name, if UDIS is to search predictions that are neither right nor wrong."""
+    from weakspot.methods.udis import UDIS
 
+    if not isinstance(method, UDIS):
+        return
     try:
-        residuals(p.take([0]))
+        method.check_correctness(p.take([0]))
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
 

@@ -29,3 +29,13 @@ def load_predictions(cfg: DictConfig, path: str | Path) -> Predictions:
             f"task={cfg.task} is unknown; choose regression, or leave it out: names and whole numbers are classes"
         )
     return Predictions.load(path, cfg.outputs_are, None if cfg.task is None else Regression())
+
+
+def check_residuals(file: str, p: Predictions) -> None:
+    """Raise ValueError, with the file's name, if nothing in it says how wrong the model is."""
+    from weakspot.methods.residuals import residuals
+
+    try:
+        residuals(p.take([0]))
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error

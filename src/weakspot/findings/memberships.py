@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float, Shaped
 
-from weakspot.predictions.reading import read_parquet, reading
+from weakspot.predictions.reading import DamagedError, read_parquet, reading
 from weakspot.slices import Slices
 
 _SCHEMA = pa.schema(
@@ -72,10 +72,16 @@ def read_memberships(path: Path) -> pa.Table:
     """Read the table from its file; in files of an earlier version, `searched` is null.
 
     Raises:
-        DamagedError: If it cannot be read; it names the file.
+        DamagedError: If it cannot be read, lacks a column, or `searched` is not boolean; it names the file.
     """
     table = read_parquet(path)
+    if "searched" not in table.column_names:
+        table = table.append_column("searched", pa.nulls(table.num_rows, pa.bool_()))
+    missing = [name for name in _SCHEMA.names if name not in table.column_names]
+    if missing:
+        raise DamagedError(f"{path}: column {missing[0]!r} is missing; run discover.py again")
+    kind = table.schema.field("searched").type
+    if not (pa.types.is_boolean(kind) or pa.types.is_null(kind)):  # a cast would make 0.5 true
+        raise DamagedError(f"{path}: column 'searched' is {kind}, and must be boolean; run discover.py again")
     with reading(path):
-        if "searched" not in table.column_names:
-            table = table.append_column("searched", pa.nulls(table.num_rows, pa.bool_()))
         return table.select(_SCHEMA.names).cast(_SCHEMA)

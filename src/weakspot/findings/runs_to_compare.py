@@ -13,6 +13,7 @@ from weakspot.findings.finding import Finding
 from weakspot.methods import apply, method_of
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
+from weakspot.tasks import Regression
 
 LAST_LAYER = "model's last layer"
 """Where embeddings come from, unless their record says otherwise."""
@@ -72,6 +73,12 @@ def check_comparable(before: RunToCompare, after: RunToCompare) -> tuple[bool, l
         raise ValueError(
             f"{before.run} and {after.run} are of different tasks ({_task(old)}; {_task(new)}); compare runs of one "
             "task"
+        )
+    measures = _measured_by(before), _measured_by(after)
+    if None not in measures and measures[0] != measures[1]:
+        raise ValueError(
+            f"{before.run} is measured by its {measures[0]}, {after.run} by its {measures[1]}; compare runs of one "
+            "measure"
         )
     old_rows, new_rows = shared_rows(before, after)
     if not len(old_rows):
@@ -139,6 +146,22 @@ def _check_same_model(before: RunToCompare, after: RunToCompare) -> list[str]:
     if None in weights:
         return ["The two runs have no example in common; they are assumed to be of one model."]
     return []
+
+
+def _measured_by(run: RunToCompare) -> str | None:
+    """Return what a run is measured by, in words, as `MeasuredParts` measures it.
+
+    Before a model is run, this follows from its task, and is None if the task or the labels are unknown.
+    """
+    record = method_of(run.slices).audited(run.predictions).record
+    task = record.task
+    if task is not None and not task.by_accuracy and record.labels is not None:
+        if isinstance(task, Regression) and task.loss == "pinball" and task.quantile != 0.5:
+            return f"{task.measure.upper()} at the quantile {task.quantile:g}"
+        return task.measure.upper()
+    if all(array is None for array in (record.losses, record.outputs, record.predictions, record.correct)):
+        return None if task is None or record.labels is None else "accuracy"
+    return "loss" if record.correct is None else "accuracy"
 
 
 def _task(p: Predictions) -> str:

@@ -59,19 +59,7 @@ class AuditedArrays:
         if len(rows) < 2:
             what = "there is one example" if column is None else f"{len(rows)} are predicted as {category!r}"
             raise ValueError(f"UDIS needs at least two examples to cluster; {what}")
-        record = record_for_category(p, column)
-        right = record.correct
-        if right is None and isinstance(p.task, Regression):
-            raise ValueError(
-                "UDIS needs to know which examples are right, which a regression does not define; give correct, "
-                "for example abs(predictions - labels) < tolerance, or choose method=spotlight"
-            )
-        if right is None:
-            raise ValueError(
-                "UDIS needs to know which examples are right; give correct, or labels and predictions"
-                if column is None
-                else f"auditing category {category!r} needs labels, and these predictions hold none"
-            )
+        record = record_of_answers(p, category)
 
         def pick(values: np.ndarray | None) -> np.ndarray | None:
             return (
@@ -92,7 +80,7 @@ class AuditedArrays:
         return cls(
             rows=rows,
             counts=counts,
-            correct=np.asarray(right)[rows],
+            correct=np.asarray(record.correct)[rows],
             losses=pick(record.losses),
             confidence=_confidence(p, pick(p.outputs), column),
             labels=pick(p.labels) if by_class else None,
@@ -137,6 +125,28 @@ def predicted_as(p: Predictions, column: int) -> Bool[np.ndarray, " n"]:
     """Return which examples the model assigned to a class."""
     assert p.predictions is not None
     return _has(p.predictions, column)
+
+
+def record_of_answers(p: Predictions, category: str | int | None) -> Predictions:
+    """Return the record for an audit of one class, given by name or index, or of all examples if it is None.
+
+    Raises:
+        ValueError: If it does not say which examples are right.
+    """
+    column = None if category is None else category_index(p, category)
+    record = record_for_category(p, column)
+    if record.correct is None and isinstance(p.task, Regression):
+        raise ValueError(
+            "UDIS needs to know which examples are right, which a regression does not define; give correct, "
+            "for example abs(predictions - labels) < tolerance, or choose method=spotlight"
+        )
+    if record.correct is None:
+        raise ValueError(
+            "UDIS needs to know which examples are right; give correct, or labels and predictions"
+            if column is None
+            else f"auditing category {category!r} needs labels, and these predictions hold none"
+        )
+    return record
 
 
 def record_for_category(p: Predictions, column: int | None) -> Predictions:

@@ -15,6 +15,7 @@ from weakspot.methods.udis.audited_arrays import (
     class_index,
     predicted_as,
     record_for_category,
+    record_of_answers,
 )
 from weakspot.methods.udis.cut_choice import ChosenCut, CutRequest, choose_cut
 from weakspot.methods.udis.failing_clusters import ClusterDescriber, failing_clusters
@@ -120,6 +121,10 @@ class UDIS(Method):
             class_index(self.category, task.classes)
         if self.cut != "silhouette" and int(self.cut) > n:
             raise ValueError(f"cut={self.cut} asks for more clusters than {n} examples allow; give fewer")
+
+    def check_correctness(self, p: Predictions) -> None:
+        """Raise the ValueError that `fit` would raise if these predictions do not say which examples are right."""
+        record_of_answers(p, self.category)
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> UDIS:
         """Cluster `p`, which must include correctness, and find the clusters that fail.
