@@ -184,7 +184,7 @@ COMPOSED = [
     ("discover compare={a:1}", "compare must be a list, compare=[A,B], not {a:1}"),
     (
         "discover fail_if=worse",
-        "fail_if has settings, and no value of its own: fail_if.accuracy_below, fail_if.new",
+        "fail_if has settings, and no value of its own: fail_if.accuracy_below, fail_if.error_above, fail_if.new",
     ),
     ("discover training.epochs=many", "training.epochs must be a whole number, not many"),
     ("discover -m training.epochs=1,many", "training.epochs must be a whole number, not many"),
@@ -371,7 +371,7 @@ SEARCHES = [
         "confirm=0.001",
         "confirm=0.001 holds out 1 of 719 examples, but 20 are needed both to search and to test on",
     ),
-    ("confirm=0.99", "confirm=0.99 holds out 712 of 719 examples, and 20 are needed"),
+    ("confirm=0.99", "confirm=0.99 holds out 712 of 719 examples, but 20 are needed"),
     ("stability=-1", "stability=-1 must be 0 (not measured) or how often to fit again"),
     ("seed=-1", "seed=-1 must lie between 0 and 4294967295"),
     ("confirm=test", "confirm=test is the split that is searched; choose another, or a share"),

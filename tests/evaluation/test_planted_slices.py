@@ -24,16 +24,16 @@ def _importable() -> Iterator[None]:
 
 
 def test_a_method_below_its_required_success_is_reported():
-    from planted_slices import short
+    from planted_slices import shortfalls
 
     def line(method: str, success: float, valid: bool = True) -> dict[str, Any]:
         return {"method": method, "valid": valid} | ({"success": success} if valid else {})
 
     found = [line("scan", 1.0), line("scan", 0.0), line("scan", 0.0, valid=False), line("random", 0.0)]
-    assert short(found, {"scan": 0.5}) == []
-    (told,) = short(found, {"scan": 0.5, "random": 0.1})
-    assert told == "random reaches a success of 0.00 over 1 settings, less than 0.1"
-    assert short(found, {"udis": 0.1}) == ["udis reaches a success of nothing over 0 settings, less than 0.1"]
+    assert shortfalls(found, {"scan": 0.5}) == []
+    (message,) = shortfalls(found, {"scan": 0.5, "random": 0.1})
+    assert message == "random reaches a success of 0.00 over 1 settings, less than 0.1"
+    assert shortfalls(found, {"udis": 0.1}) == ["udis reaches a success of nothing over 0 settings, less than 0.1"]
 
 
 def test_embeddings_are_compared_on_the_same_models():

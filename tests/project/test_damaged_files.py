@@ -449,7 +449,7 @@ def test_a_file_of_an_unsupported_format_is_not_opened_as_an_image(tmp_path):
     ("error", "words"),
     [
         (KeyError("a"), "'a'"),
-        (MemoryError(), "more than the memory"),
+        (MemoryError(), "more than fits in memory"),
         (IndexError(), "IndexError"),
         (EOFError("a\nb"), "a b"),
     ],
