@@ -77,7 +77,7 @@ def test_embeddings_that_are_all_equal_are_refused(rows: int) -> None:
 @pytest.mark.parametrize("scale", [1e-300, 1e200])
 def test_units_that_cannot_be_squared_are_refused_with_a_remedy(scale: float) -> None:
     """Their squares overflow or vanish, but the embeddings must not be reported as equal."""
-    with pytest.raises(ValueError, match=r"divide all embeddings by [0-9.]+e[+-]?\d+"):
+    with pytest.raises(ValueError, match=r"divide (the|all) embeddings by [0-9.]+e[+-]?\d+"):
         Spotlight(min_size=10).fit(Predictions(ids=IDS, embeddings=X.astype(np.float64) * scale, losses=Y))
 
 
@@ -102,7 +102,7 @@ def test_extreme_units_change_nothing(scale: float) -> None:
 
 @pytest.mark.parametrize("scale", [1e307, 1e99, 1e30, 1e-30, 1e-300])
 def test_losses_that_would_overflow_are_refused(scale: float) -> None:
-    with pytest.raises(ValueError, match="divide all losses by"):
+    with pytest.raises(ValueError, match="divide (the|all) losses by"):
         Spotlight(min_size=10).fit(Predictions(ids=IDS, embeddings=X, losses=Y.astype(np.float64) * scale))
 
 
