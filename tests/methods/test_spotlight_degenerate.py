@@ -102,7 +102,7 @@ def test_extreme_units_change_nothing(scale: float) -> None:
 
 @pytest.mark.parametrize("scale", [1e307, 1e99, 1e30, 1e-30, 1e-300])
 def test_losses_that_would_overflow_are_refused(scale: float) -> None:
-    with pytest.raises(ValueError, match="divide (the|all) losses by"):
+    with pytest.raises(ValueError, match=r"divide (the|all) losses by"):
         Spotlight(min_size=10).fit(Predictions(ids=IDS, embeddings=X, losses=Y.astype(np.float64) * scale))
 
 
