@@ -33,7 +33,9 @@ def test_a_method_below_its_required_success_is_reported():
     assert shortfalls(found, {"scan": 0.5}) == []
     (message,) = shortfalls(found, {"scan": 0.5, "random": 0.1})
     assert message == "random reaches a success of 0.00 over 1 settings, less than 0.1"
-    assert shortfalls(found, {"udis": 0.1}) == ["udis reaches a success of nothing over 0 settings, less than 0.1"]
+    assert shortfalls(found, {"udis": 0.1}) == [
+        "udis reaches a success of nothing over 0 settings, less than 0.1"
+    ]
 
 
 def test_embeddings_are_compared_on_the_same_models():
