@@ -487,6 +487,18 @@ GIVEN = [
         "numbers.npz: UDIS needs to know which examples are right, which a regression does not define; give correct",
     ),
     (
+        "predictions=labels_and_losses.npz method=barlow",
+        "labels_and_losses.npz: Barlow needs to know which examples are right; these predictions do not say",
+    ),
+    (
+        "predictions=labels_and_losses.npz method=domino",
+        "labels_and_losses.npz: Domino needs outputs or predictions; these hold neither",
+    ),
+    (
+        "predictions=labels_and_losses.npz method=confusion",
+        "labels_and_losses.npz: a confusion matrix needs labels and outputs or predictions; these do not hold both",
+    ),
+    (
         "predictions=labels_and_losses.npz method=udis",
         "labels_and_losses.npz: UDIS needs to know which examples are right; give correct, or labels and predictions",
     ),

@@ -259,7 +259,7 @@ def test_udis_refuses_a_regression_without_correctness():
     near = Predictions.from_arrays(X, labels=LABELS, predictions=SAID, correct=abs(SAID - LABELS) < 0.5)
     assert near.accuracy == pytest.approx(np.mean(abs(SAID - LABELS) < 0.5))
     assert UDIS().fit(near).tree_.size == 60
-    UDIS().check_correctness(near)
+    UDIS().check_record(near)
 
 
 class Brightness(Dataset):

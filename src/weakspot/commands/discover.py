@@ -133,7 +133,7 @@ def discover_in_predictions(cfg: DictConfig, folder: Path, method: Method) -> No
     log_on_main(f"predictions: given ({cfg.predictions}) · discover")
     p = load_predictions(cfg, cfg.predictions)
     check_residuals(cfg.predictions, p)
-    _check_correctness(cfg.predictions, p, method)
+    _check_record(cfg.predictions, p, method)
     hidden = hidden_attributes(cfg, p.attributes)
     share = held_out_share(cfg)
     other = load_test_predictions(cfg, p)  # checked even if nothing is tested
@@ -298,14 +298,10 @@ def discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
     end_if_failed(fail_if, failures)
 
 
-def _check_correctness(file: str, p: Predictions, method: Method) -> None:
-    """Raise ValueError, with the file's name, if UDIS is to search predictions that are neither right nor wrong."""
-    from weakspot.methods.udis import UDIS
-
-    if not isinstance(method, UDIS):
-        return
+def _check_record(file: str, p: Predictions, method: Method) -> None:
+    """Raise ValueError, with the file's name, if the method would reject what the predictions hold."""
     try:
-        method.check_correctness(p.take([0]))
+        method.check_record(p.take([0]))
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
 

@@ -56,13 +56,16 @@ class Barlow(Method):
                 f"Barlow predicts which examples are wrong; {task.kind} has none that are right or wrong"
             )
 
+    def check_record(self, p: Predictions) -> None:
+        if p.correct is None:
+            raise ValueError("Barlow needs to know which examples are right; these predictions do not say")
+
     def fit(self, p: Predictions, callback: Callback | None = None) -> Barlow:
         """Grow the trees on `p`, which must include correctness."""
         from sklearn.tree import DecisionTreeClassifier
 
         self.check(p.row_counts.sum(), p.task)
-        if p.correct is None:
-            raise ValueError("Barlow needs to know which examples are right; these predictions do not say")
+        self.check_record(p)
         report_progress = callback or no_progress
         examples = OrderedExamples.of(p)
         wrong = ~np.asarray(examples.record.correct, dtype=bool)

@@ -123,6 +123,12 @@ class Method(BaseEstimator, ABC):
     def check_attributes(self, names: Sequence[str]) -> None:
         """Raise ValueError if `fit` would reject examples with these attributes; called together with `check`."""
 
+    def check_record(self, p: Predictions) -> None:
+        """Raise ValueError if `fit` would reject predictions that hold what `p` holds, and lack what it lacks.
+
+        It is called before anything is written, with as little as one example.
+        """
+
     @abstractmethod
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
         """Return how much each example of other predictions belongs to each slice, (n, k) in [0, 1].

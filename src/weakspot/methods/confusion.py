@@ -40,13 +40,16 @@ class Confusion(Method):
         if task is not None and type(task) is not Classification:
             raise ValueError(f"a confusion matrix needs labels and predicted classes; {task.kind} has none")
 
-    def fit(self, p: Predictions, callback: Callback | None = None) -> Confusion:
-        """Count the cells of `p`, which must hold labels and outputs or predictions."""
-        self.check(len(p), p.task)
+    def check_record(self, p: Predictions) -> None:
         if p.labels is None or p.predictions is None or p.task is None:
             raise ValueError(
                 "a confusion matrix needs labels and outputs or predictions; these do not hold both"
             )
+
+    def fit(self, p: Predictions, callback: Callback | None = None) -> Confusion:
+        """Count the cells of `p`, which must hold labels and outputs or predictions."""
+        self.check(len(p), p.task)
+        self.check_record(p)
         report_progress = callback or no_progress
         report_progress("cells", 0, 1)
         examples = OrderedExamples.of(p)

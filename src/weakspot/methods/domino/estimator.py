@@ -65,6 +65,10 @@ class Domino(Method):
         if task is not None and type(task) is not Classification:
             raise ValueError(f"Domino reads labels and predicted classes; it cannot judge {task.kind}")
 
+    def check_record(self, p: Predictions) -> None:
+        _labels(p.take([0]))
+        _predicted(p.take([0]))
+
     def fit(self, p: Predictions, callback: Callback | None = None) -> Domino:
         """Fit the mixture to `p`, which must hold labels and outputs or predictions."""
         self.check(p.row_counts.sum(), p.task)

@@ -122,8 +122,8 @@ class UDIS(Method):
         if self.cut != "silhouette" and int(self.cut) > n:
             raise ValueError(f"cut={self.cut} asks for more clusters than {n} examples allow; give fewer")
 
-    def check_correctness(self, p: Predictions) -> None:
-        """Raise the ValueError that `fit` would raise if these predictions do not say which examples are right."""
+    def check_record(self, p: Predictions) -> None:
+        """Raise ValueError if the predictions do not say which examples are right."""
         record_of_answers(p, self.category)
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> UDIS:
