@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import ndtri, stdtrit
 
-_CONFIDENCE = 0.95
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ def accuracy_contrast(
     return _contrast(values, inside, outside, codes, share, interval)
 
 
-def wilson_interval(share: float, n: float) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a share of n rows, as for `accuracy_contrast`."""
-    z = float(ndtri((1 + _CONFIDENCE) / 2))
+def wilson_interval(share: float, n: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return Wilson's interval of a share of n rows, as for `accuracy_contrast`."""
+    z = float(ndtri((1 + confidence) / 2))
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     low, high = max(0.0, float(middle - half)), min(1.0, float(middle + half))
@@ -79,7 +79,7 @@ def loss_contrast(
         variance = float(squares.sum())
         error = np.sqrt(variance * n / (n - 1))
         skewness = float(squares @ deviations) / variance**1.5 if variance > 0 else 0.0
-        quantile = float(stdtrit(n - 1, (1 + _CONFIDENCE) / 2))
+        quantile = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2))
         low, high = (float(mean - error * _hall_inverse(q, skewness)) for q in (quantile, -quantile))
         interval = (max(float(losses.min()), low), min(float(losses.max()), high))
     return _contrast(losses, inside, outside, codes, mean, interval)

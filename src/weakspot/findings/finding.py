@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from weakspot.evaluation.confirmation import Verdict
 from weakspot.evaluation.contrasts import Contrast
+from weakspot.findings.class_errors import ClassErrors
 from weakspot.findings.entries import Portrait
 from weakspot.findings.numbers import count, counts_examples, examples, extent, percent
 from weakspot.findings.region_names import Condition
@@ -48,6 +49,9 @@ class Finding:
             and in files of an earlier version.
         bias: The mean of prediction minus label, inside and outside, for ratings and numbers: positive if predictions
             are too high. None for other tasks, and in files of an earlier version.
+        class_errors: For several labels at once, which classes the model misses, or sees where they are not, more often
+            inside than outside, on the same examples. Empty if there are none, if nothing was tested, for other tasks,
+            if the best-served examples are searched for, and in files of an earlier version.
     """
 
     number: int
@@ -71,6 +75,7 @@ class Finding:
     held_out: float | None = None
     confidence: Contrast | None = None
     bias: Contrast | None = None
+    class_errors: tuple[ClassErrors, ...] = ()
 
     @property
     def size_text(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from weakspot.findings.audited_examples import AuditedExamples
+from weakspot.findings.class_errors import class_errors
 from weakspot.findings.entries import Portrait
 from weakspot.findings.example_sets import ExampleSets
 from weakspot.findings.finding import Finding
@@ -102,6 +103,9 @@ def _finding(
         error=contrasts.error,
         confidence=contrasts.confidence,
         bias=contrasts.bias,
+        class_errors=class_errors(region.tested_weights, sets.tested, record.classes())
+        if sets.has_test and not better
+        else (),
         parts=tuple(j + 1 for j in region.parts),
         top_examples=tuple(str(name) for name in record.ids[audited.positions(portrait.top)]),
         conditions=() if conjunction is None else conjunction.conditions,

@@ -14,11 +14,13 @@ from weakspot.findings.entries import AuditedSet, ClassMetrics, ClassPair
 
 _SHOWN = 40  # classes in the table, and in a heat map
 _PAIRS = 12  # pairs in their table
-_CELL, _SMALL_CELL = 12, 7  # pixels of a cell, with the gap to the next
+_LARGE_CELL, _CELL, _SMALL_CELL = 24, 12, 7  # pixels of a cell, with the gap to the next
+_FEW = 12  # classes; with fewer the cells are large
 _MANY = 24  # classes; with more the cells are small, so that three heat maps fit beside each other
 _LETTER = 0.47  # of a cell's size plus 2 pixels: about the width of a letter beside a heat map
 _LONGEST = 22  # letters of a name beside a heat map
 _GAP = 28  # pixels between two heat maps
+_TITLE = 140  # pixels of the longest title
 _LEVELS = 10  # shades
 
 
@@ -104,9 +106,10 @@ def co_occurrence(findings: Findings) -> CoOccurrence | None:
         return None
     drawn = _frequent_classes(whole.classes)
     names = [whole.classes[i].name for i in drawn]
-    cell = _CELL if len(drawn) <= _MANY else _SMALL_CELL
-    margin = 10 + _LETTER * (cell + 2) * min(_LONGEST, max(map(len, names)))
+    cell = _LARGE_CELL if len(drawn) < _FEW else _CELL if len(drawn) <= _MANY else _SMALL_CELL
+    margin = 10 + _LETTER * (min(cell, _CELL) + 2) * min(_LONGEST, max(map(len, names)))
     side = cell * len(drawn)
+    step = max(side, _TITLE) + _GAP
     by_labels, by_predictions = shares(whole, drawn)
     difference = by_predictions - by_labels
     largest = _largest(by_labels, by_predictions)
@@ -117,7 +120,7 @@ def co_occurrence(findings: Findings) -> CoOccurrence | None:
         ("Predictions less labels", largest_difference, {"more-often": difference, "rarer": -difference}),
     ]
     maps = [
-        HeatMap(title, margin + place * (side + _GAP), scale, [*_levels(kinds, scale, cell)])
+        HeatMap(title, margin + place * step, scale, [*_levels(kinds, scale, cell)])
         for place, (title, scale, kinds) in enumerate(layers)
     ]
     most = sorted(
@@ -131,7 +134,7 @@ def co_occurrence(findings: Findings) -> CoOccurrence | None:
         [(whole.classes[pair.first].name, whole.classes[pair.second].name, pair) for pair in most],
         margin,
         cell,
-        width=margin + 3 * side + 2 * _GAP + 2,
+        width=margin + 3 * step - _GAP + 2,
         height=margin + side + 2,
     )
 
