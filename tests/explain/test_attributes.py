@@ -12,6 +12,7 @@ from weakspot.explain.attributes import (
     OTHERS,
     accuracies,
     distributions,
+    mean_errors,
     over_represented,
 )
 from weakspot.predictions.attributes import MISSING, categorise
@@ -75,6 +76,23 @@ def test_accuracies_begin_with_the_value_that_fails(planted):
         has = np.array([str(value) == line.value for value in table[line.attribute].to_pylist()])
         assert line.size == counts[has].sum()
         assert line.accuracy == pytest.approx(np.average(correct[has], weights=counts[has]))
+
+
+def test_mean_errors_begin_with_the_value_of_the_largest(planted):
+    _, table = planted
+    rng = np.random.default_rng(3)
+    errors, counts = rng.exponential(size=len(table)), rng.integers(1, 4, len(table))
+    errors[np.array(table["group"].to_pylist()) == "red_≥5"] += 5
+    found = mean_errors(categorise(table), errors, counts, top=100, least=0)
+    assert (found[0].attribute, found[0].value) == ("group", "red_≥5")
+    assert [line.error for line in found] == sorted((line.error for line in found), reverse=True)
+    for line in found:
+        has = np.array([str(value) == line.value for value in table[line.attribute].to_pylist()])
+        assert line.size == counts[has].sum()
+        assert line.error == pytest.approx(np.average(errors[has], weights=counts[has]))
+    common = mean_errors(categorise(table), errors, counts, top=100, least=found[0].size + 1)
+    assert found[0] not in common
+    assert all(line.size > found[0].size for line in common)
 
 
 def test_distributions_sum_to_one_and_pool_the_rest():

@@ -203,7 +203,13 @@ def test_a_finding_reports_its_bias_and_a_gate_judges_its_error(rents):
         f"fail_if:\n  region = north: the RMSE is {rmse} (95\u202f% interval {low} to {high}), above 1.5"
         in text
     )
+    north, *_ = findings.whole.values_of_large_error
+    assert (north.attribute, north.value) == ("region", "north")
+    assert north.error == pytest.approx(one.error.inside, rel=0.1)
+    assert north.interval[0] <= north.error <= north.interval[1]
     page = " ".join((rents.folder / "a" / "report.html").read_text("utf-8").split())
+    assert "RMSE by attribute</h2>" in page
+    assert f">{decimal(north.error)}</td>" in page
     assert f"On average, prediction minus label is {signed(one.bias.inside, share=False)} (95" in page
     assert "nothing confirmed has an error above 3" in rents(*line, "fail_if.error_above=3")
     said = rents(*line, "fail_if.accuracy_below=0.5", fails=2)

@@ -78,7 +78,9 @@ class McpTools:
             "split": findings.split,
             "command": findings.command,
             "whole": _WHOLE.dump_python(
-                findings.whole, mode="json", exclude={"classes", "pairs", "weak_values"}
+                findings.whole,
+                mode="json",
+                exclude={"classes", "pairs", "weak_values", "values_of_large_error"},
             ),
             "confirmation": _CONFIRMATION.dump_python(findings.confirmation, mode="json"),
             "notes": list(findings.notes),

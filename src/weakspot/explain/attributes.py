@@ -86,7 +86,28 @@ class Accuracy:
     interval: tuple[float, float] | None = None
 
 
-_Line = TypeVar("_Line", Enrichment, Accuracy)
+@dataclass(frozen=True)
+class MeanError:
+    """Describes how large a model's errors are on the examples with one value of an attribute.
+
+    Attributes:
+        attribute: The attribute's name.
+        value: The value.
+        size: How many examples have it.
+        error: The task's own measure (RMSE, MAE) on them.
+        same: (attribute, value) pairs that exactly the same examples have.
+        interval: The 95 % confidence interval of `error`; None if it was not computed.
+    """
+
+    attribute: str
+    value: str
+    size: float
+    error: float
+    same: tuple[tuple[str, str], ...] = ()
+    interval: tuple[float, float] | None = None
+
+
+_Line = TypeVar("_Line", Enrichment, Accuracy, MeanError)
 _Rows = tuple[Categorical, int]  # an attribute and the code of a value: the examples that have it
 
 
@@ -223,6 +244,34 @@ def accuracies(
             result.append((line, (attribute, int(code))))
     result.sort(key=lambda line: line[0].accuracy)
     return [line for line, _ in result] if top is None else _merge_same(result, top)
+
+
+def mean_errors(
+    attributes: Sequence[Categorical],
+    errors: Float[np.ndarray, " n"],
+    counts: Num[np.ndarray, " n"],
+    top: int,
+    least: float | int,
+) -> list[MeanError]:
+    """Compute the mean error on each value of all attributes, the largest first; ties keep the columns' order.
+
+    Args:
+        attributes: The attributes, encoded.
+        errors: (n,) the error of each row.
+        counts: (n,) how many examples each row stands for.
+        top: How many lines to return at most; values that exactly the same examples have share one line.
+        least: The fewest examples of a listed value.
+    """
+    result: list[tuple[MeanError, _Rows]] = []
+    for attribute in attributes:
+        sizes, sums = (_sums_by_value(attribute, mass) for mass in (counts, counts * errors))
+        for code in np.flatnonzero((sizes > 0) & (sizes >= least)):
+            line = MeanError(
+                attribute.name, attribute.values[code], float(sizes[code]), float(sums[code] / sizes[code])
+            )
+            result.append((line, (attribute, int(code))))
+    result.sort(key=lambda line: -line[0].error)
+    return _merge_same(result, top)
 
 
 def _merge_same(lines: list[tuple[_Line, _Rows]], top: int) -> list[_Line]:

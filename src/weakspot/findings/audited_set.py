@@ -60,6 +60,7 @@ def summarise_audited_set(
         pairs=pairs,
         pairs_left_out=pairs_left_out,
         weak_values=tuple(describer.weak_values()),
+        values_of_large_error=tuple(describer.values_of_large_error()),
         left_out=(*restating, *omitted_columns(describer.attributes)),
         counted=audited.counted,
     )

@@ -7,7 +7,7 @@ from typing import Literal
 
 from weakspot.evaluation.confirmation import Evidence
 from weakspot.evaluation.contrasts import Contrast
-from weakspot.explain.attributes import Accuracy, Distribution, Enrichment
+from weakspot.explain.attributes import Accuracy, Distribution, Enrichment, MeanError
 from weakspot.explain.participants import Participant
 from weakspot.explain.words import Word
 from weakspot.slices.statistics import AttributeShare, ConfusionCell, SliceStatistics
@@ -182,6 +182,8 @@ class AuditedSet:
             pairs, those that differ most between labels and predictions, and those of the most frequent classes.
         pairs_left_out: How many more pairs there are.
         weak_values: Attribute values with the lowest accuracy.
+        values_of_large_error: Attribute values with the largest error, for ratings and numbers; empty in files of an
+            earlier version.
         left_out: Attributes that describe nothing, each with the reason.
         embedding_size: The width of the embeddings.
         counted: What every `errors_explained` is a share of, in words: "errors", "squared errors", "loss".
@@ -202,6 +204,7 @@ class AuditedSet:
     pairs: tuple[ClassPair, ...] = ()
     pairs_left_out: int = 0
     weak_values: tuple[Accuracy, ...] = ()
+    values_of_large_error: tuple[MeanError, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
     counted: str = "errors"
 

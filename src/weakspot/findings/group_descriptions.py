@@ -9,13 +9,21 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
-from weakspot.evaluation.contrasts import wilson_interval
-from weakspot.explain.attributes import Accuracy, accuracies, distributions, rank_by_enrichment
+from weakspot.evaluation.contrasts import loss_contrast, wilson_interval
+from weakspot.explain.attributes import (
+    Accuracy,
+    MeanError,
+    accuracies,
+    distributions,
+    mean_errors,
+    rank_by_enrichment,
+)
 from weakspot.explain.participants import participants
 from weakspot.explain.words import Word, distinctive_words
 from weakspot.findings.audited_examples import AuditedExamples
 from weakspot.findings.entries import Portrait
 from weakspot.findings.memberships import core_members
+from weakspot.findings.region_contrasts import in_task_measure
 from weakspot.findings.region_names import LABEL, Condition, Conjunction, RegionNamer
 from weakspot.findings.regions import Region
 from weakspot.predictions.attributes import categorise
@@ -139,12 +147,36 @@ class GroupDescriber:
         audited = self.audited
         if audited.unit_errors is not None or audited.record.correct is None:
             return []
-        total = float(audited.counts.sum())
-        overall = float(audited.counts @ audited.record.correct) / total
-        least = max(_MIN_EXAMPLES_OF_VALUE, _MIN_SHARE_OF_VALUE * total)
+        overall = float(audited.counts @ audited.record.correct) / float(audited.counts.sum())
         correct = np.asarray(audited.record.correct)
-        found = accuracies(self.columns, correct, audited.counts, _WEAK_VALUES, least, wilson_interval)
+        found = accuracies(
+            self.columns, correct, audited.counts, _WEAK_VALUES, self._least_of_value, wilson_interval
+        )
         return [value for value in found if value.accuracy < overall]
+
+    def values_of_large_error(self) -> list[MeanError]:
+        """Return the attribute values with the largest error, among those with enough examples."""
+        audited, task = self.audited, self.audited.record.task
+        if audited.unit_errors is None or task is None:
+            return []
+        overall = float(np.average(audited.unit_errors, weights=audited.counts))
+        found = mean_errors(
+            self.columns, audited.unit_errors, audited.counts, _WEAK_VALUES, self._least_of_value
+        )
+        by_name = {column.name: column for column in self.columns}
+        values = []
+        for value in found:
+            column = by_name[value.attribute]
+            has = audited.counts * (column.codes == column.values.index(value.value))
+            means = loss_contrast(audited.unit_errors, has, audited.counts - has, None)
+            if value.error > overall:
+                measured = in_task_measure(means, task)
+                values.append(replace(value, error=measured.inside, interval=measured.interval))
+        return values
+
+    @property
+    def _least_of_value(self) -> float:
+        return max(_MIN_EXAMPLES_OF_VALUE, _MIN_SHARE_OF_VALUE * float(self.audited.counts.sum()))
 
     def _top(self, weights: Float[np.ndarray, " r"]) -> list[int]:
         """Return positions of the highest weights among the core members.

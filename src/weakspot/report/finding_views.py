@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from weakspot.explain.attributes import Accuracy
+from weakspot.explain.attributes import Accuracy, MeanError
 from weakspot.findings import Finding, Findings, NearMiss
 from weakspot.findings.entries import Neighbour, Portrait, Slice
 from weakspot.report.confusion import Confusion, confusion
@@ -92,9 +92,9 @@ class NearMissView:
 
 @dataclass(frozen=True)
 class WeakValue:
-    """Holds an attribute value on which the model is right less often than on all, and the findings that hold it."""
+    """Holds an attribute value on which the model does worse than on all examples, and the findings that hold it."""
 
-    accuracy: Accuracy
+    line: Accuracy | MeanError
     findings: Sequence[FindingView]
 
 
@@ -174,14 +174,12 @@ def _further_members(
 
 
 def weak_values(findings: Findings, views: Sequence[FindingView]) -> list[WeakValue]:
-    """Lay out the attribute values with the lowest accuracy, each with the findings that hold a quarter of it."""
-    return [
-        WeakValue(accuracy, [view for view in views if _holds(view.finding, accuracy)])
-        for accuracy in findings.whole.weak_values
-    ]
+    """Lay out the attribute values on which the model does worst, each with the findings that hold a quarter of it."""
+    lines = findings.whole.weak_values or findings.whole.values_of_large_error
+    return [WeakValue(line, [view for view in views if _holds(view.finding, line)]) for line in lines]
 
 
-def _holds(finding: Finding, weak: Accuracy) -> bool:
+def _holds(finding: Finding, weak: Accuracy | MeanError) -> bool:
     names = {(weak.attribute, weak.value), *weak.same}
     return any(
         not names.isdisjoint([(line.attribute, line.value), *line.same])

@@ -91,6 +91,7 @@ def render(findings: Findings, media: Media | None = None, options: ReportOption
         "grad_cam": examples.media.has_cams,
         "misses": near_miss_views(findings, examples),
         "weak": weak_values(findings, views),
+        "measure_name": findings.whole.measure.upper() if findings.whole.error is not None else "Accuracy",
         "top_loss": max((view.finding.loss.inside for view in views if view.finding.loss), default=0.0),
         "verdicts": VERDICTS,
         "folded": folded,
