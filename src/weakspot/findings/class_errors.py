@@ -12,6 +12,8 @@ from weakspot.evaluation.contrasts import CONFIDENCE, effective_size, wilson_int
 from weakspot.findings.audited_examples import AuditedExamples
 from weakspot.tasks import Multilabel
 
+Kind = Literal["missed", "false_alarm"]
+
 _MOST = 8  # lines for one finding
 
 
@@ -30,7 +32,7 @@ class ClassErrors:
     """
 
     name: str
-    kind: Literal["missed", "false_alarm"]
+    kind: Kind
     inside: float
     outside: float
     interval: tuple[float, float]
@@ -64,7 +66,11 @@ def class_errors(
     confidence = 1 - (1 - CONFIDENCE) / (2 * len(classes))
     found = []
     for name, has, said in zip(classes, record.labels.T > 0, record.predictions.T > 0, strict=True):
-        for kind, among, wrong in (("missed", has, ~said), ("false_alarm", ~has, said)):
+        kinds: tuple[tuple[Kind, np.ndarray, np.ndarray], ...] = (
+            ("missed", has, ~said),
+            ("false_alarm", ~has, said),
+        )
+        for kind, among, wrong in kinds:
             error = _compared(inside[among], outside[among], wrong[among], confidence)
             if error is not None:
                 found.append(ClassErrors(name, kind, *error))
