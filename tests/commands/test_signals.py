@@ -359,8 +359,12 @@ callback()
 """
 
 
-# runs for a second or two, during which no signal handler runs
-COMPILED = "import hashlib; hashlib.pbkdf2_hmac('sha512', b'', b'', 3_500_000)"
+# waits for a second or two, on any processor, during which no signal handler runs: a lock that it holds already
+COMPILED = (
+    "import ctypes, struct; libc, lock = ctypes.CDLL(None), ctypes.create_string_buffer(64); "
+    "libc.pthread_mutex_lock(lock); "
+    "libc.pthread_mutex_timedlock(lock, struct.pack('qq', int(time.time()) + 2, 0))"
+)
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
