@@ -15,6 +15,7 @@ import pytest
 
 from paths import ROOT
 from processes import quiet_environment
+from shell import Shell
 from weakspot import Predictions
 from weakspot.predictions.shards import finished_rows
 
@@ -166,22 +167,10 @@ def test_inference_resumes_after_the_last_finished_batch(tmp_path, name, trainer
         np.testing.assert_array_equal(own, np.arange(rank, N, ranks)[: len(own)])
 
     fast = ("+model.kwargs.seconds=0", "trainer=cpu")
-    resumed = subprocess.run(
-        [sys.executable, script("infer"), *INFER, "trainer=cpu"],
-        cwd=tmp_path,
-        env=quiet_environment(),
-        capture_output=True,
-        text=True,
-    )
-    assert f"infer: interrupted at {len(done)} of {N} → will resume" in resumed.stdout
-    whole = subprocess.run(
-        [sys.executable, script("infer"), *INFER, *fast, "predictions_dir=whole"],
-        cwd=tmp_path,
-        env=quiet_environment(),
-        capture_output=True,
-        text=True,
-    )
-    assert whole.returncode == 0, whole.stderr
+    shell = Shell(tmp_path)
+    resumed = shell("infer", *INFER, "trainer=cpu")
+    assert f"infer: interrupted at {len(done)} of {N} → will resume" in resumed
+    shell("infer", *INFER, *fast, "predictions_dir=whole")
     (other,) = tmp_path.glob("whole/*/manifest.json")
     assert_same(Predictions.load(folder), Predictions.load(other.parent))
 
