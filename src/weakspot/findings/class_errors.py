@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
-from weakspot.evaluation.contrasts import CONFIDENCE, effective_size, wilson_interval
+from weakspot.evaluation.contrasts import CONFIDENCE, wilson_interval
 from weakspot.findings.audited_examples import AuditedExamples
 from weakspot.tasks import Multilabel
 
 Kind = Literal["missed", "false_alarm"]
 
 _MOST = 8  # lines for one finding
+_BLOCK = 64  # classes at a time
 
 
 @dataclass(frozen=True)
@@ -63,37 +64,47 @@ def class_errors(
     if audited.strata is None:  # one category is audited
         return ()
     inside, outside = audited.counts * weights, audited.counts * (1 - weights)
+    if inside.sum() <= 0 or outside.sum() <= 0:
+        return ()
+    masses = np.stack([inside, outside, inside**2, outside**2])  # (4, m)
     confidence = 1 - (1 - CONFIDENCE) / (2 * len(classes))
-    found = []
-    for name, has, said in zip(classes, record.labels.T > 0, record.predictions.T > 0, strict=True):
+    found: list[ClassErrors] = []
+    for start in range(0, len(classes), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        has, said = record.labels[:, block] > 0, record.predictions[:, block] > 0  # (m, b)
         kinds: tuple[tuple[Kind, np.ndarray, np.ndarray], ...] = (
-            ("missed", has, ~said),
-            ("false_alarm", ~has, said),
+            ("missed", has, has & ~said),
+            ("false_alarm", ~has, ~has & said),
         )
         for kind, among, wrong in kinds:
-            error = _compared(inside[among], outside[among], wrong[among], confidence)
-            if error is not None:
-                found.append(ClassErrors(name, kind, *error))
+            for name, sums, errors in zip(
+                classes[block], (masses @ among).T, (masses[:2] @ wrong).T, strict=True
+            ):
+                error = _more_common(sums, errors, confidence)
+                if error is not None:
+                    found.append(ClassErrors(name, kind, *error))
     return tuple(sorted(found, key=lambda one: one.outside - one.inside)[:_MOST])
 
 
-def _compared(
-    inside: Float[np.ndarray, " m"],
-    outside: Float[np.ndarray, " m"],
-    wrong: Bool[np.ndarray, " m"],
-    confidence: float,
+def _more_common(
+    sums: Float[np.ndarray, " 4"], errors: Float[np.ndarray, " 2"], confidence: float
 ) -> tuple[float, float, tuple[float, float], float] | None:
-    """Return the shares of wrong examples inside and outside, the interval of the former, and its number of examples.
+    """Compare the shares of errors inside and outside.
+
+    Args:
+        sums: The sums of the weights inside and outside, and of their squares.
+        errors: The sums of the weights of wrong examples.
+        confidence: The level of the intervals.
 
     Returns:
-        None unless the share inside is larger beyond chance.
+        The share inside, the share outside, the interval of the former, and the number of examples inside. None unless
+        the share inside is larger beyond chance.
     """
-    if not inside.sum() or not outside.sum():
+    if not sums[:2].all() or errors[0] * sums[1] <= errors[1] * sums[0]:
         return None
-    within, without = (float(mass @ wrong / mass.sum()) for mass in (inside, outside))
-    interval, (_, high) = (
-        wilson_interval(share, effective_size(mass), confidence)
-        for share, mass in ((within, inside), (without, outside))
-    )
-    least_gap = within - without - np.hypot(within - interval[0], high - without)
-    return (within, without, interval, float(inside.sum())) if least_gap > 0 else None
+    within, without = (errors / sums[:2]).tolist()
+    n_within, n_without = (sums[:2] ** 2 / sums[2:]).tolist()  # effective sizes (Kish 1965)
+    interval = wilson_interval(within, n_within, confidence)
+    highest_outside = wilson_interval(without, n_without, confidence)[1]
+    least_gap = within - without - np.hypot(within - interval[0], highest_outside - without)
+    return (within, without, interval, float(sums[0])) if least_gap > 0 else None
