@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -19,11 +20,12 @@ GRACE = 5.0
 
 _PATIENCE = 1.0  # seconds; a second Ctrl+C that comes sooner is the first one, held a little long
 
-_AGAIN = 0.1  # seconds until an interruption that Python ignored is raised again
+_AGAIN = 0.1  # seconds until an interruption that other code has swallowed is raised again
 
 _owner: int | None = None  # the process that handles signals; a fork has another number
 _first: int | None = None  # the signal that has interrupted the main thread
-_ignored = False  # whether Python ignored the interruption, which must be raised again
+_swallowed = False  # whether other code has caught the interruption, which must be raised again
+_alive: set[weakref.ref[Interrupted]] = set()  # the interruptions that are being raised or handled
 _resent_at = 0.0  # when this process last sent itself the signal again
 _callbacks: list[Callable[[], None]] = []
 _callbacks_lock = threading.Lock()
@@ -45,6 +47,7 @@ class Interrupted(SystemExit):
         super().__init__(signum)
         self.code = 128 + signum
         self.name = signal.Signals(signum).name
+        _alive.add(weakref.ref(self, _interrupt_again))
 
 
 @contextmanager
@@ -57,11 +60,11 @@ def interruptible(before_exit: Callable[[Interrupted], None] = lambda interrupte
     Args:
         before_exit: Called with the interruption before the process exits at once.
     """
-    global _owner, _first, _ignored, _callbacks_called
+    global _owner, _first, _swallowed, _callbacks_called
     if _owner == os.getpid() or threading.current_thread() is not threading.main_thread():
         yield
         return
-    _owner, _first, _ignored, _callbacks_called = os.getpid(), None, False, False
+    _owner, _first, _swallowed, _callbacks_called = os.getpid(), None, False, False
     _saved_work_checks.clear()
     before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
     handled = [signum for signum, handler in before.items() if handler is not signal.SIG_IGN]
@@ -73,7 +76,7 @@ def interruptible(before_exit: Callable[[Interrupted], None] = lambda interrupte
     watch = threading.Thread(target=_watch, args=(reader, before_exit), daemon=True)
     watch.start()
     hook = sys.unraisablehook
-    sys.unraisablehook = partial(_interrupt_again, hook)
+    sys.unraisablehook = partial(_print_unraisable, hook)
     try:
         yield
     finally:
@@ -131,37 +134,42 @@ def has_saved_work() -> bool:
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
-    global _first, _ignored
+    global _first, _swallowed
     if _owner != os.getpid():
         _in_fork(signum)
-    elif _first is None or _ignored:
-        _first, _ignored = _first or signum, False
+    elif _first is None or _swallowed:
+        _first, _swallowed = _first or signum, False
         if hasattr(signal, "SIGCHLD"):  # torch reports the end of a process that loads data as an error
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _run_callbacks()
         raise Interrupted(_first)
 
 
-def _interrupt_again(hook: Callable[[Any], object], unraisable: Any) -> None:
-    """Interrupt again if Python ignored an interruption, as it ignores any error in a finalizer or a callback.
-
-    The second interruption comes a little later, so that it does not hit the same finalizer or callback.
-    """
-    global _ignored
-    if isinstance(unraisable.exc_value, Interrupted) and _owner == os.getpid():
-        _ignored = True
-        again = threading.Timer(_AGAIN, _send_again)
-        again.daemon = True
-        again.start()
-    else:
+def _print_unraisable(hook: Callable[[Any], object], unraisable: Any) -> None:
+    """Print errors that Python ignores, as in a finalizer or a callback, unless they are an interruption."""
+    if not (isinstance(unraisable.exc_value, Interrupted) and _owner == os.getpid()):
         hook(unraisable)
 
 
+def _interrupt_again(reference: weakref.ref[Interrupted]) -> None:
+    """Interrupt again if the last interruption is gone before the block has ended: other code has swallowed it.
+
+    Python ignores errors in finalizers and callbacks, and libraries catch some, a few of them even in compiled code
+    that only asks whether an object has an attribute. An exception exists while it is raised or handled, so its end is
+    the sign. The second interruption comes a little later, so that it does not hit the same code.
+    """
+    _alive.discard(reference)
+    if not _alive and _owner == os.getpid() and _first is not None:
+        again = threading.Timer(_AGAIN, _send_again)
+        again.daemon = True
+        again.start()
+
+
 def _send_again() -> None:
-    """Send the signal of the interruption again, unless the block has ended by then."""
-    global _resent_at
-    if _owner == os.getpid() and _first is not None:
-        _resent_at = time.monotonic()
+    """Send the signal of the interruption again, unless the block has ended or something has raised it by then."""
+    global _resent_at, _swallowed
+    if not _alive and _owner == os.getpid() and _first is not None:
+        _resent_at, _swallowed = time.monotonic(), True
         os.kill(os.getpid(), _first)
 
 

@@ -348,6 +348,14 @@ callback()
 """
 
 
+CAUGHT = """
+try:
+    interrupt()
+except BaseException:
+    pass
+"""
+
+
 # waits for a second or two, on any processor, during which no signal handler runs: a lock that it holds already
 COMPILED = (
     "import ctypes, struct; libc, lock = ctypes.CDLL(None), ctypes.create_string_buffer(64); "
@@ -357,7 +365,11 @@ COMPILED = (
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-@pytest.mark.parametrize("swallowing", [FINALIZER, CALLBACK], ids=["finalizer", "callback of compiled code"])
+@pytest.mark.parametrize(
+    "swallowing",
+    [FINALIZER, CALLBACK, CAUGHT],
+    ids=["finalizer", "callback of compiled code", "code that catches everything"],
+)
 def test_a_swallowed_interruption_is_not_lost(tmp_path, swallowing, name):
     """Python ignores what finalizers and callbacks raise: the work used to go on, and later signals changed nothing."""
     program = f"""
