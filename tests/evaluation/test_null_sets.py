@@ -70,7 +70,7 @@ def many_slices(random: np.random.Generator) -> Made:
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [tiny, errors, rare_errors_in_large_slices, soft, many_labels, many_slices])
 def test_at_most_a_twentieth_of_null_sets_has_a_confirmed_slice(make: Callable[..., Made]) -> None:
-    sets = 40 if make is many_slices else 120
+    sets = 60 if make is many_slices else 200
     confirmed = sum(
         any(one.verdict == "confirmed" for one in confirm(*make(np.random.default_rng(seed))))
         for seed in range(sets)
@@ -100,7 +100,7 @@ def test_slices_of_patients_without_a_common_failure_are_confirmed_only_by_chanc
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tags", "number", "patient"])
 def test_at_most_a_twentieth_of_null_tags_numbers_or_patients_has_a_finding(kind: Any) -> None:
-    sets, confirmed = 40, 0
+    sets, confirmed = 60, 0
     for seed in range(sets):
         p = null_predictions(kind, 2000, seed)
         run = search(Scan(draws=0), p, 0.5, group="patient" if kind == "patient" else None)

@@ -69,9 +69,7 @@ def assert_same(one: list[Any], two: list[Any], within: float) -> None:
     [
         (("method.draws=49",), 1e-9),
         pytest.param(("method.draws=49", "confirm=0"), 1e-9, marks=pytest.mark.optional),
-        pytest.param(
-            PUBLISHED, 1e-4, marks=pytest.mark.optional
-        ),  # tests/methods/test_spotlight_sharded.py does
+        (PUBLISHED, 1e-4),
     ],
     ids=["scan", "scan of all", "spotlight"],
 )

@@ -55,8 +55,8 @@ def class_errors(
 
     Returns:
         At most eight errors whose share inside exceeds that outside by Newcombe's interval of the difference
-        (Newcombe 1998, Statistics in Medicine 17, method 10), corrected for two comparisons for each class. None for
-        other tasks, for audits of one category, or without labels and predictions.
+        (Newcombe 1998, Statistics in Medicine 17, method 10), corrected for two comparisons for each class. Empty
+        for other tasks, for audits of one category, or without labels and predictions.
     """
     record = audited.record
     if not isinstance(record.task, Multilabel) or record.labels is None or record.predictions is None:

@@ -166,10 +166,10 @@ class GroupDescriber:
         by_name = {column.name: column for column in self.columns}
         values = []
         for value in found:
-            column = by_name[value.attribute]
-            has = audited.counts * (column.codes == column.values.index(value.value))
-            means = loss_contrast(audited.unit_errors, has, audited.counts - has, None)
             if value.error > overall:
+                column = by_name[value.attribute]
+                has = audited.counts * (column.codes == column.values.index(value.value))
+                means = loss_contrast(audited.unit_errors, has, audited.counts - has, None)
                 measured = in_task_measure(means, task)
                 values.append(replace(value, error=measured.inside, interval=measured.interval))
         return values
